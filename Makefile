@@ -1,0 +1,66 @@
+.PHONY: help bench test test-slow lint wheel clean
+.DEFAULT_GOAL := help
+# Two installs into one environment at the same time would break it.
+.NOTPARALLEL:
+
+python := .venv/bin/python
+made_by := $(shell cat .venv/made-by 2>/dev/null)
+interpreter := $(or $(PYTHON),$(made_by),python3)
+
+help:
+	@echo 'make bench      train and time a network; flags: make bench ARGS="--arch=lenet"'
+	@echo 'make test       run the tests; flags: make test ARGS="-k residual"'
+	@echo 'make test-slow  run the exhaustive and long tests alone'
+	@echo 'make lint       check style and formatting'
+	@echo 'make wheel      build the wheel and the source archive into dist/'
+	@echo 'make clean      remove .venv and everything else that was made here'
+	@echo
+	@echo 'Each of them first makes .venv and installs what it needs, once.'
+	@echo 'PYTHON= chooses the interpreter, 3.11 or newer: make test PYTHON=python3.12'
+
+bench: .venv/installed-bench
+	$(python) -m benchmarks.train $(ARGS)
+
+test: .venv/installed-test
+	$(python) -m pytest $(ARGS)
+
+test-slow: .venv/installed-test
+	$(python) -m pytest -m slow $(ARGS)
+
+lint: .venv/installed-dev
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+
+wheel: .venv/installed-dev
+	$(python) -m build
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# .venv/unfinished is there while anything is being installed. What pip had half installed when it was killed may look
+# whole to its next run, so an unfinished environment is made anew, as is one of another interpreter than PYTHON.
+ifneq ($(wildcard .venv/unfinished)$(if $(made_by),$(filter-out $(made_by),$(interpreter))),)
+.PHONY: $(python)
+endif
+
+.venv/installed-%: $(python) setup.cfg pyproject.toml
+	@touch .venv/unfinished
+	$(python) -m pip install --disable-pip-version-check --editable '.[$*]'
+	@touch $@ && rm .venv/unfinished
+
+$(python):
+	$(if $(problem),$(error $(problem)))
+	@rm -rf .venv && mkdir .venv && touch .venv/unfinished
+	"$(interpreter)" -m venv .venv || { rm -rf .venv; exit 1; }
+	@echo '$(interpreter)' >.venv/made-by
+
+# Why the interpreter will not do, in one sentence; empty when it will.
+problem = $(shell \
+	if ! "$(interpreter)" -c '' 2>/dev/null; then \
+		echo 'no Python runs as "$(interpreter)": give PYTHON= the name of one, 3.11 or newer'; \
+	elif ! "$(interpreter)" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+		echo 'kblocks needs Python 3.11 or newer, and "$(interpreter)" is older: give PYTHON= the name of a newer one'; \
+	elif ! "$(interpreter)" -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo '"$(interpreter)" cannot make an environment without its modules venv and ensurepip: install them (Debian: apt install python3-venv)'; \
+	fi)
