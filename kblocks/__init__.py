@@ -1,0 +1,37 @@
+"""Neural-network blocks as plain functions: tensors in, tensors out, stock Keras layers all through.
+
+    import keras
+    import kblocks as kb
+
+    x = inputs = keras.Input((32, 32, 3))
+    x = kb.stem.cifar(x, 16, name="stem")
+    x = kb.compose.stage(x, kb.residual.basic, 32, 3, stride=2, name="stage1")
+    model = keras.Model(inputs, kb.head.classifier(x, 10, name="head"))
+
+Calling a function makes new weights; calling a model shares them.
+"""
+
+from kblocks import compose, conv, graph, head, inception, mlp, pool, residual, stem, style, tower
+from kblocks.style import GELU_LN, PLAIN, RELU, RELU6_BN, RELU_BN, SWISH_BN, TANH, Style
+
+__all__ = [
+    "GELU_LN",
+    "PLAIN",
+    "RELU",
+    "RELU6_BN",
+    "RELU_BN",
+    "SWISH_BN",
+    "TANH",
+    "Style",
+    "compose",
+    "conv",
+    "graph",
+    "head",
+    "inception",
+    "mlp",
+    "pool",
+    "residual",
+    "stem",
+    "style",
+    "tower",
+]

@@ -1,0 +1,298 @@
+"""Functions that put blocks together.
+
+A *block* is a function `(x, *, name) -> tensor`; `functools.partial` binds the rest of its arguments.
+A *unit* is a function `(x, filters, *, stride=1, drop_path=0.0, style, name) -> tensor`: what `stage` repeats.
+A *merge* is a function `(tensors, *, name) -> tensor`.
+"""
+
+from collections.abc import Callable, Sequence
+
+from keras import KerasTensor, initializers, layers, ops
+
+from kblocks import check
+from kblocks.naming import scope
+from kblocks.style import RELU_BN, Block, Style
+
+Unit = Callable[..., KerasTensor]
+"""A function `(x, filters, *, stride, drop_path, style, name) -> tensor`."""
+
+Merge = Callable[..., KerasTensor]
+"""A function `(tensors, *, name) -> tensor`."""
+
+
+def concat(tensors: Sequence[KerasTensor], *, name: str | None = None) -> KerasTensor:
+    """`[a, b, …]` joined along the last axis.
+
+    Args:
+        tensors: of equal shapes but for the last axis.
+        name: the layer's name.
+
+    Returns:
+        A tensor whose last axis is the sum of theirs; of a single tensor, an equal one.
+
+    Raises:
+        ValueError: the list is empty, or the shapes can't be joined.
+
+    >>> from keras import Input
+    >>> concat([Input((8, 8, 3)), Input((8, 8, 5))]).shape
+    (None, 8, 8, 8)
+    """
+    check.joinable(tensors, "tensors", free_axis=-1)
+    if len(tensors) == 1:
+        return layers.Identity(name=name)(tensors[0])
+    return layers.Concatenate(name=name)(tensors)
+
+
+def add(tensors: Sequence[KerasTensor], *, name: str | None = None) -> KerasTensor:
+    """`a + b + …`.
+
+    Args:
+        tensors: of equal shapes; nothing is broadcast.
+        name: the layer's name.
+
+    Returns:
+        A tensor of their shape; of a single tensor, an equal one.
+
+    Raises:
+        ValueError: the list is empty, or the shapes differ.
+
+    >>> from keras import Input
+    >>> add([Input((8, 8, 3)), Input((8, 8, 3))]).shape
+    (None, 8, 8, 3)
+    """
+    check.joinable(tensors, "tensors")
+    if len(tensors) == 1:
+        return layers.Identity(name=name)(tensors[0])
+    return layers.Add(name=name)(tensors)
+
+
+def chain(x: KerasTensor, blocks: Sequence[Block], *, name: str | None = None) -> KerasTensor:
+    """`chain(x, [f, g])` computes `g(f(x))`.
+
+    Args:
+        x: a tensor.
+        blocks: functions `(x, *, name) -> tensor`; the first gets the name `{name}_1`.
+        name: the prefix of all of them.
+
+    Returns:
+        What the last block returns.
+
+    Raises:
+        ValueError: the list of blocks is empty.
+
+    >>> from functools import partial
+    >>> from keras import Input
+    >>> from kblocks.conv import conv_norm_act
+    >>> chain(Input((32, 32, 3)), [partial(conv_norm_act, filters=8), partial(conv_norm_act, filters=16)]).shape
+    (None, 32, 32, 16)
+    """
+    check.functions(blocks, "blocks")
+    part = scope(name, "chain")
+    for i, block in enumerate(blocks, 1):
+        x = block(x, name=part(str(i)))
+    return x
+
+
+def branches(x: KerasTensor, blocks: Sequence[Block], *, merge: Merge = concat, name: str | None = None) -> KerasTensor:
+    """`branches(x, [f, g], merge=m)` computes `m([f(x), g(x)])`.
+
+    Args:
+        x: a tensor.
+        blocks: functions `(x, *, name) -> tensor`; the first gets the name `{name}_branch1`.
+        merge: a function `(tensors, *, name) -> tensor`, as `concat` and `add`.
+        name: the prefix of all of them; the merge gets `{name}_out`.
+
+    Returns:
+        What `merge` makes of the branches' outputs.
+
+    Raises:
+        ValueError: the list of blocks is empty, or the outputs can't be joined.
+
+    >>> from functools import partial
+    >>> from keras import Input
+    >>> from kblocks.conv import conv_norm_act
+    >>> branches(Input((32, 32, 3)), [partial(conv_norm_act, filters=8), partial(conv_norm_act, filters=16)]).shape
+    (None, 32, 32, 24)
+    """
+    check.functions(blocks, "blocks")
+    part = scope(name, "branches")
+    return merge([block(x, name=part(f"branch{i}")) for i, block in enumerate(blocks, 1)], name=part("out"))
+
+
+def skip(
+    x: KerasTensor,
+    block: Block,
+    *,
+    shortcut: Block | None = None,
+    drop_path: float = 0.0,
+    name: str | None = None,
+) -> KerasTensor:
+    """`shortcut(x) + block(x)`.
+
+    Args:
+        x: a tensor.
+        block: a function `(x, *, name) -> tensor`.
+        shortcut: a function of the same form; `None` for `x` itself.
+        drop_path: the probability that an image's `block(x)` is left out of a training step.
+        name: the prefix of all of them; the sum gets `{name}_out`.
+
+    Returns:
+        A tensor of the shape of `block(x)`.
+
+    Raises:
+        ValueError: the two shapes differ, or `drop_path` is not at least 0 and below 1.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Figure 2.
+
+    >>> from functools import partial
+    >>> from keras import Input
+    >>> from kblocks.conv import conv_norm_act
+    >>> skip(Input((32, 32, 8)), partial(conv_norm_act, filters=8)).shape
+    (None, 32, 32, 8)
+    """
+    check.function(block, "block")
+    check.fraction(drop_path, "drop_path")
+    part = scope(name, "skip")
+    y = stochastic_depth(block(x, name=part("branch")), drop_path, name=part("drop_path"))
+    return add([x if shortcut is None else shortcut(x, name=part("shortcut")), y], name=part("out"))
+
+
+def stage(
+    x: KerasTensor,
+    unit: Unit,
+    filters: int,
+    depth: int,
+    *,
+    stride: int = 1,
+    drop_paths: Sequence[float] = (),
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`unit(… unit(unit(x, stride=stride)))`, `depth` times; only the first unit takes the stride.
+
+    Args:
+        x: a tensor.
+        unit: a function `(x, filters, *, stride, drop_path, style, name) -> tensor`.
+        filters: channels that come out of each unit.
+        depth: number of units.
+        stride: step of the first unit, in pixels.
+        drop_paths: each unit's drop-path rate; empty for none.
+        style: see `kblocks.style`.
+        name: the prefix; the units get `{name}_unit1`, `{name}_unit2`, …
+
+    Returns:
+        What the last unit returns.
+
+    Raises:
+        ValueError: `depth` is not a positive integer, or the number of rates is not `depth`.
+
+    >>> from keras import Input
+    >>> from kblocks.residual import basic
+    >>> stage(Input((32, 32, 16)), basic, 32, 3, stride=2).shape
+    (None, 16, 16, 32)
+    """
+    check.function(unit, "unit")
+    check.positive(filters, "filters")
+    check.positive(depth, "depth")
+    check.positive(stride, "stride")
+    if drop_paths and len(drop_paths) != depth:
+        raise ValueError(f"`drop_paths` must hold one rate for each unit; got {len(drop_paths)} for a depth of {depth}")
+    part = scope(name, "stage")
+    for i in range(depth):
+        x = unit(
+            x,
+            filters,
+            stride=stride if i == 0 else 1,
+            drop_path=drop_paths[i] if drop_paths else 0.0,
+            style=style,
+            name=part(f"unit{i + 1}"),
+        )
+    return x
+
+
+def stochastic_depth(x: KerasTensor, rate: float, *, name: str | None = None) -> KerasTensor:
+    """`x` or zero, drawn anew for each image and step: `x · bernoulli(1 − rate) / (1 − rate)`; `x` in inference.
+
+    Args:
+        x: `(batch, …)`, the residual before it is added.
+        rate: the probability of zero; at 0 no layer is made.
+        name: the layer's name.
+
+    Returns:
+        A tensor of `x`'s shape.
+
+    Raises:
+        ValueError: `rate` is not at least 0 and below 1.
+
+    Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, arXiv 1603.09382, equation 2; scaled in training
+    instead of inference.
+
+    >>> from keras import Input
+    >>> stochastic_depth(Input((32, 32, 8)), 0.1).shape
+    (None, 32, 32, 8)
+    """
+    check.fraction(rate, "rate")
+    if rate == 0:
+        return x
+    return layers.Dropout(rate, noise_shape=(None,) + (1,) * (len(x.shape) - 1), name=name)(x)
+
+
+def drop_path_schedule(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """Rates that rise linearly with the depth, from 0 at the first unit to `rate` at the last, stage by stage.
+
+    Args:
+        rate: the last unit's rate.
+        depths: number of units of each stage.
+
+    Returns:
+        A list of rates for each stage.
+
+    Raises:
+        ValueError: `rate` is not at least 0 and below 1, or a depth is not a positive integer.
+
+    Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, arXiv 1603.09382, section 3.
+
+    >>> drop_path_schedule(0.5, (2, 1))
+    [[0.0, 0.25], [0.5]]
+    """
+    check.fraction(rate, "rate")
+    for depth in depths:
+        check.positive(depth, "depths")
+    last = max(sum(depths) - 1, 1)
+    rates = iter([rate * i / last for i in range(sum(depths))])
+    return [[next(rates) for _ in range(depth)] for depth in depths]
+
+
+def layer_scale(x: KerasTensor, initial: float, *, name: str | None = None) -> KerasTensor:
+    """`γ x` with one learned factor a channel, the same at every position.
+
+    Args:
+        x: `(batch, …, channels)`.
+        initial: what each factor begins at.
+        name: the prefix: the factors are the kernel of `{name}_gamma`, the product is `{name}_out`.
+
+    Returns:
+        A tensor of `x`'s shape.
+
+    Raises:
+        ValueError: `x` has no axis between batch and channels.
+
+    Source: Touvron et al., "Going deeper with Image Transformers", 2021, arXiv 2103.17239, equation 4.
+
+    >>> from keras import Input
+    >>> layer_scale(Input((8, 8, 4)), 1e-6).shape
+    (None, 8, 8, 4)
+    """
+    if len(x.shape) < 3:
+        raise ValueError(f"`x` must have rank 3 or more (batch, …, channels); got shape {tuple(x.shape)}")
+    if x.shape[-1] is None:
+        raise ValueError(f"`x` must have a known last dimension; got shape {tuple(x.shape)}")
+    part = scope(name, "layer_scaling")  # Keras has a layer of the plain name.
+    channels = x.shape[-1]
+    # A dense layer on a single 1 for each image is a learned vector; no gradient flows into `x` from it.
+    one = ops.ones_like(x[(slice(None), *(0,) * (len(x.shape) - 2), slice(0, 1))])
+    gamma = layers.Dense(
+        channels, use_bias=False, kernel_initializer=initializers.Constant(initial), name=part("gamma")
+    )(one)
+    gamma = layers.Reshape((1,) * (len(x.shape) - 2) + (channels,), name=part("reshape"))(gamma)
+    return layers.Multiply(name=part("out"))([x, gamma])

@@ -1,0 +1,398 @@
+"""Convolution, normalisation and activation, in the orders that networks use them.
+
+The leaf functions (`conv`, `depthwise_conv`, `separable_conv`) add one layer under their name; the composite functions
+give the convolution the name itself and append `_norm` and `_act` for the rest.
+"""
+
+from typing import Any
+
+from keras import KerasTensor, layers
+
+from kblocks import check
+from kblocks.naming import resolve
+from kblocks.style import RELU_BN, Style, activate, normalize
+
+
+def pad(
+    x: KerasTensor,
+    kernel_size: int,
+    *,
+    stride: int,
+    dilation: int = 1,
+    argument: str = "kernel_size",
+    style: Style,
+    name: str | None,
+) -> tuple[KerasTensor, str]:
+    """`x`, padded beforehand where the style's padding has no word in Keras, and Keras's word for what is left to do.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        kernel_size: side of the window that will slide over it, in pixels.
+        stride: the window's step in pixels.
+        dilation: distance of the window's neighbouring taps, in pixels.
+        argument: what the caller calls `kernel_size`, for the errors.
+        style: its `padding` is read.
+        name: the prefix of the padding layer, `{name}_pad`.
+
+    Returns:
+        The tensor and `"same"` or `"valid"`.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or smaller than the window, a size is not a positive integer, or the window is
+            even and the padding symmetric.
+
+    >>> from keras import Input
+    >>> pad(Input((32, 32, 3)), 7, stride=2, style=Style(padding="symmetric"), name=None)
+    (<KerasTensor shape=(None, 38, 38, 3), dtype=float32, ...>, 'valid')
+    """
+    check.rank(x, 4)
+    check.positive(kernel_size, argument)
+    check.positive(stride, "stride")
+    check.positive(dilation, "dilation")
+    if stride > 1 and dilation > 1:
+        raise ValueError(f"`stride` must be 1 where `dilation` is above 1; got {stride} and {dilation}")
+    if style.padding == "same":
+        return x, "same"
+    if style.padding == "valid":
+        check.min_size(x, dilation * (kernel_size - 1) + 1, f"a window of {kernel_size}×{kernel_size} without padding")
+        return x, "valid"
+    if kernel_size % 2 == 0:
+        raise ValueError(f"`{argument}` must be odd for symmetric padding; got {kernel_size}")
+    if stride == 1 or kernel_size == 1:
+        # At stride 1 the two agree, and Keras's own padding saves a layer.
+        return x, "same"
+    return layers.ZeroPadding2D(kernel_size // 2, name=name and f"{name}_pad")(x), "valid"
+
+
+def conv(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int = 3,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    use_bias: bool | None = None,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`W ∗ x`, a 2-D convolution with the style's padding, initialiser and regulariser.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        kernel_size: side of the square kernel, in pixels.
+        stride: step in pixels.
+        dilation: distance of neighbouring taps, in pixels.
+        groups: how many independent groups the channels fall into.
+        use_bias: whether to add a bias; `None` adds one where the style has no normalisation to do so.
+        style: see `kblocks.style`.
+        name: the layer's name.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`; with padding `"valid"`
+        `ceil((size − dilation · (kernel_size − 1)) / stride)` for each size.
+
+    Raises:
+        ValueError: `x` is not of rank 4, a size is not a positive integer, or `groups` does not divide both widths.
+
+    >>> from keras import Input
+    >>> conv(Input((32, 32, 3)), 16, 3, stride=2).shape
+    (None, 16, 16, 16)
+    """
+    check.rank(x, 4)
+    check.divisible(filters, groups, "filters", "groups")
+    check.divisible(x.shape[-1], groups, "channels of x", "groups")
+    x, padding = pad(x, kernel_size, stride=stride, dilation=dilation, style=style, name=name)
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=stride,
+        padding=padding,
+        dilation_rate=dilation,
+        groups=groups,
+        use_bias=style.norm is None if use_bias is None else use_bias,
+        kernel_initializer=style.initializer,
+        kernel_regularizer=style.regularizer,
+        name=name,
+    )(x)
+
+
+def depthwise_conv(
+    x: KerasTensor,
+    kernel_size: int = 3,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    multiplier: int = 1,
+    use_bias: bool | None = None,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`W_c ∗ x_c` for each channel `c`: a 2-D convolution that does not mix channels.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        kernel_size: side of the square kernel, in pixels.
+        stride: step in pixels.
+        dilation: distance of neighbouring taps, in pixels.
+        multiplier: channels that come out for each that goes in.
+        use_bias: whether to add a bias; `None` adds one where the style has no normalisation to do so.
+        style: see `kblocks.style`.
+        name: the layer's name.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), channels · multiplier)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, or a size is not a positive integer.
+
+    >>> from keras import Input
+    >>> depthwise_conv(Input((32, 32, 8)), 3, stride=2).shape
+    (None, 16, 16, 8)
+    """
+    check.rank(x, 4)
+    check.positive(multiplier, "multiplier")
+    x, padding = pad(x, kernel_size, stride=stride, dilation=dilation, style=style, name=name)
+    return layers.DepthwiseConv2D(
+        kernel_size,
+        strides=stride,
+        padding=padding,
+        dilation_rate=dilation,
+        depth_multiplier=multiplier,
+        use_bias=style.norm is None if use_bias is None else use_bias,
+        depthwise_initializer=style.initializer,
+        depthwise_regularizer=style.regularizer,
+        name=name,
+    )(x)
+
+
+def separable_conv(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int = 3,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    multiplier: int = 1,
+    use_bias: bool | None = None,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`P (W_c ∗ x_c)`: a depthwise convolution and a 1×1 convolution, with nothing between them.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        kernel_size: side of the square depthwise kernel, in pixels.
+        stride: step in pixels.
+        dilation: distance of neighbouring taps, in pixels.
+        multiplier: channels between the two for each that goes in.
+        use_bias: whether to add a bias; `None` adds one where the style has no normalisation to do so.
+        style: see `kblocks.style`.
+        name: the layer's name.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, or a size is not a positive integer.
+
+    Source: Chollet, "Xception", 2016, arXiv 1610.02357, section 1.2.
+
+    >>> from keras import Input
+    >>> separable_conv(Input((32, 32, 8)), 16, 3).shape
+    (None, 32, 32, 16)
+    """
+    check.rank(x, 4)
+    check.positive(filters, "filters")
+    check.positive(multiplier, "multiplier")
+    x, padding = pad(x, kernel_size, stride=stride, dilation=dilation, style=style, name=name)
+    return layers.SeparableConv2D(
+        filters,
+        kernel_size,
+        strides=stride,
+        padding=padding,
+        dilation_rate=dilation,
+        depth_multiplier=multiplier,
+        use_bias=style.norm is None if use_bias is None else use_bias,
+        depthwise_initializer=style.initializer,
+        pointwise_initializer=style.initializer,
+        depthwise_regularizer=style.regularizer,
+        pointwise_regularizer=style.regularizer,
+        name=name,
+    )(x)
+
+
+def conv_norm(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int = 3,
+    *,
+    style: Style = RELU_BN,
+    name: str | None = None,
+    **options: Any,
+) -> KerasTensor:
+    """`norm(W ∗ x)`.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        kernel_size: side of the square kernel, in pixels.
+        style: see `kblocks.style`.
+        name: the convolution's name, and the prefix of the rest.
+        **options: `stride`, `dilation`, `groups` and `use_bias` of `conv`.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: as `conv`.
+
+    >>> from keras import Input
+    >>> conv_norm(Input((32, 32, 3)), 16, 1).shape
+    (None, 32, 32, 16)
+    """
+    name = resolve(name, "conv_norm")
+    x = conv(x, filters, kernel_size, style=style, name=name, **options)
+    return normalize(x, style=style, name=f"{name}_norm")
+
+
+def conv_norm_act(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int = 3,
+    *,
+    style: Style = RELU_BN,
+    name: str | None = None,
+    **options: Any,
+) -> KerasTensor:
+    """`act(norm(W ∗ x))`.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        kernel_size: side of the square kernel, in pixels.
+        style: see `kblocks.style`.
+        name: the convolution's name, and the prefix of the rest.
+        **options: `stride`, `dilation`, `groups` and `use_bias` of `conv`.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: as `conv`.
+
+    >>> from keras import Input
+    >>> conv_norm_act(Input((32, 32, 3)), 16, 3, stride=2).shape
+    (None, 16, 16, 16)
+    """
+    name = resolve(name, "conv_norm_act")
+    x = conv_norm(x, filters, kernel_size, style=style, name=name, **options)
+    return activate(x, style=style, name=f"{name}_act")
+
+
+def norm_act_conv(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int = 3,
+    *,
+    style: Style = RELU_BN,
+    name: str | None = None,
+    **options: Any,
+) -> KerasTensor:
+    """`W ∗ act(norm(x))`, the pre-activation order.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        kernel_size: side of the square kernel, in pixels.
+        style: see `kblocks.style`.
+        name: the convolution's name, and the prefix of the rest.
+        **options: `stride`, `dilation`, `groups` and `use_bias` of `conv`.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: as `conv`.
+
+    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, Figure 4 (e).
+
+    >>> from keras import Input
+    >>> norm_act_conv(Input((32, 32, 3)), 16, 3, stride=2).shape
+    (None, 16, 16, 16)
+    """
+    check.rank(x, 4)
+    name = resolve(name, "norm_act_conv")
+    return conv(_norm_act(x, style, name), filters, kernel_size, style=style, name=name, **options)
+
+
+def depthwise_norm_act(
+    x: KerasTensor, kernel_size: int = 3, *, style: Style = RELU_BN, name: str | None = None, **options: Any
+) -> KerasTensor:
+    """`act(norm(W_c ∗ x_c))`.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        kernel_size: side of the square kernel, in pixels.
+        style: see `kblocks.style`.
+        name: the convolution's name, and the prefix of the rest.
+        **options: `stride`, `dilation`, `multiplier` and `use_bias` of `depthwise_conv`.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), channels · multiplier)`.
+
+    Raises:
+        ValueError: as `depthwise_conv`.
+
+    Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, Figure 3.
+
+    >>> from keras import Input
+    >>> depthwise_norm_act(Input((32, 32, 8)), 3, stride=2).shape
+    (None, 16, 16, 8)
+    """
+    name = resolve(name, "depthwise_norm_act")
+    x = depthwise_conv(x, kernel_size, style=style, name=name, **options)
+    return _norm_act(x, style, name)
+
+
+def separable_norm_act(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int = 3,
+    *,
+    style: Style = RELU_BN,
+    name: str | None = None,
+    **options: Any,
+) -> KerasTensor:
+    """`act(norm(P (W_c ∗ x_c)))`.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        kernel_size: side of the square depthwise kernel, in pixels.
+        style: see `kblocks.style`.
+        name: the convolution's name, and the prefix of the rest.
+        **options: `stride`, `dilation`, `multiplier` and `use_bias` of `separable_conv`.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: as `separable_conv`.
+
+    Source: Chollet, "Xception", 2016, arXiv 1610.02357, Figure 5.
+
+    >>> from keras import Input
+    >>> separable_norm_act(Input((32, 32, 8)), 16, 3).shape
+    (None, 32, 32, 16)
+    """
+    name = resolve(name, "separable_norm_act")
+    x = separable_conv(x, filters, kernel_size, style=style, name=name, **options)
+    return _norm_act(x, style, name)
+
+
+def _norm_act(x: KerasTensor, style: Style, name: str) -> KerasTensor:
+    x = normalize(x, style=style, name=f"{name}_norm")
+    return activate(x, style=style, name=f"{name}_act")

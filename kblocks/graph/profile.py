@@ -1,0 +1,164 @@
+"""Counts parameters and multiply-adds by reading a model's graph; nothing is built or run."""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a model holds and costs.
+
+    Attributes:
+        params: the number of its weights, those that are not trained included.
+        trainable_params: the number of weights that training changes.
+        macs: multiply-adds of one image: convolutions, dense layers and attention products; a shared layer counts once
+            a call. Biases, normalisations, activations and pooling are not counted.
+    """
+
+    params: int
+    trainable_params: int
+    macs: int
+
+
+def profile(model: keras.Model) -> Profile:
+    """Counts parameters and multiply-adds.
+
+    Args:
+        model: a functional or sequential model whose sizes are known but for the batch.
+
+    Returns:
+        The counts.
+
+    Raises:
+        TypeError: `model` is not a functional or sequential model.
+        ValueError: a size is unknown on which the count depends.
+
+    >>> x = keras.Input((784,))
+    >>> profile(keras.Model(x, layers.Dense(10)(layers.Dense(64)(x))))
+    Profile(params=50890, trainable_params=50890, macs=50816)
+    """
+    return Profile(
+        params=sum(math.prod(weight.shape) for weight in model.weights),
+        trainable_params=sum(math.prod(weight.shape) for weight in model.trainable_weights),
+        macs=_model_macs(model),
+    )
+
+
+def _model_macs(model: keras.Model) -> int:
+    if isinstance(model, keras.Sequential):
+        if not model.built:
+            raise ValueError(f"`model` must be built, so that its sizes are known; got {model!r}")
+        # `layer.input` would be that of the layer's first call, which may be in another model.
+        shape, total = tuple(model.input_shape), 0
+        for layer in model.layers:
+            total += _layer_macs(layer, {"inputs": shape})
+            shape = tuple(layer.compute_output_shape(shape))
+        return total
+    # A subclass's graph is in no configuration, even where it has one.
+    config = model.get_config() if hasattr(model, "operations") else {}
+    if "layers" not in config:
+        raise TypeError(f"`model` must be a functional or sequential keras.Model; got {model!r}")
+    by_name = {layer.name: layer for layer in model.layers}
+    return sum(
+        _layer_macs(by_name[entry["name"]], _shapes(by_name[entry["name"]], node))
+        for entry in config["layers"]
+        # Operations of keras.ops stand in the graph too, but are no layers and hold no weights.
+        if entry["name"] in by_name
+        for node in entry["inbound_nodes"]
+    )
+
+
+def _shapes(layer: keras.layers.Layer, node: dict[str, Any]) -> dict[str, Shape]:
+    """The shapes of a call's tensors by argument; of those in lists none, as no counted layer takes lists."""
+    arguments = inspect.signature(layer.call).bind_partial(*node["args"], **node["kwargs"]).arguments
+    return {
+        argument: tuple(value["config"]["shape"])
+        for argument, value in arguments.items()
+        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
+    }
+
+
+def _layer_macs(layer: keras.layers.Layer, shapes: dict[str, Shape]) -> int:
+    if isinstance(layer, keras.Model):
+        return _model_macs(layer)
+    for kinds, count in COUNTS.items():
+        if isinstance(layer, kinds):
+            return count(layer, **shapes)
+    return 0
+
+
+def _conv(layer: Any, inputs: Shape) -> int:
+    """Each output value takes one kernel of its group: the kernel's size over the number of filters."""
+    return _size(layer, layer.compute_output_shape(inputs)[1:]) * math.prod(layer.kernel.shape[:-1])
+
+
+def _depthwise(layer: Any, inputs: Shape) -> int:
+    return _size(layer, layer.compute_output_shape(inputs)[1:]) * math.prod(layer.kernel.shape[:-2])
+
+
+def _separable(layer: Any, inputs: Shape) -> int:
+    positions = _size(layer, layer.compute_output_shape(inputs)[1:-1])
+    return positions * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape))
+
+
+def _conv_transpose(layer: Any, inputs: Shape) -> int:
+    """Each input value is spread over one kernel."""
+    return _size(layer, inputs[1:-1]) * math.prod(layer.kernel.shape)
+
+
+def _dense(layer: Any, inputs: Shape) -> int:
+    return _size(layer, inputs[1:-1]) * math.prod(layer.kernel.shape)
+
+
+def _einsum_dense(layer: Any, inputs: Shape) -> int:
+    """Every index of the equation runs once against every other: the product of their sizes, the batch left aside."""
+    operands, output = layer.equation.replace(" ", "").split("->")
+    first, second = operands.split(",")
+    left, _, right = first.partition("...")
+    sizes = dict(zip(left, inputs, strict=False)) | dict(zip(right[::-1], inputs[::-1], strict=False))
+    sizes |= dict(zip(second, layer.kernel.shape, strict=True))
+    contracted = tuple(size for index, size in sizes.items() if index not in output)
+    return _size(layer, layer.compute_output_shape(inputs)[1:] + contracted)
+
+
+def _attention(layer: Any, query: Shape, value: Shape, key: Shape | None = None, **masks: Shape) -> int:
+    """Projections of query, key, value and output, and the two products of every query with every key."""
+    key = value if key is None else key
+    tokens, others = _size(layer, query[1:-1]), _size(layer, key[1:-1])
+    config = layer.get_config()
+    axes = config["attention_axes"] or range(1, len(key) - 1)
+    pairs = tokens * math.prod(key[axis] for axis in axes)
+    width = config["num_heads"] * config["key_dim"]
+    value_width = config["num_heads"] * (config["value_dim"] or config["key_dim"])
+    out = layer.compute_output_shape(query, value, key)[-1]
+    projections = tokens * query[-1] * width + others * (key[-1] * width + value[-1] * value_width)
+    return projections + pairs * (width + value_width) + tokens * value_width * out
+
+
+def _size(layer: keras.layers.Layer, shape: Shape) -> int:
+    if None in shape:
+        raise ValueError(
+            f"`model` must have known sizes for its multiply-adds to be counted; layer {layer.name} works on {shape} "
+            "(build the model with a full input shape)"
+        )
+    return math.prod(shape)
+
+
+# DepthwiseConv and SeparableConv do not derive from Conv, nor the transposed ones; the order is free.
+COUNTS: dict[tuple[type, ...], Callable[..., int]] = {
+    (layers.Conv1D, layers.Conv2D, layers.Conv3D): _conv,
+    (layers.DepthwiseConv1D, layers.DepthwiseConv2D): _depthwise,
+    (layers.SeparableConv1D, layers.SeparableConv2D): _separable,
+    (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose): _conv_transpose,
+    (layers.Dense,): _dense,
+    (layers.EinsumDense,): _einsum_dense,
+    (layers.MultiHeadAttention,): _attention,
+}

@@ -1,0 +1,107 @@
+"""Heads: from features to logits, float32 under every dtype policy and without a softmax."""
+
+from keras import KerasTensor, layers
+
+from kblocks import check
+from kblocks.conv import conv_norm_act
+from kblocks.naming import scope
+from kblocks.pool import global_pool
+from kblocks.style import RELU_BN, Style, activate
+
+
+def classifier(
+    x: KerasTensor, classes: int, *, pooling: str = "avg", dropout: float = 0.0, name: str | None = None
+) -> KerasTensor:
+    """`W dropout(pool(x)) + b`.
+
+    Args:
+        x: `(batch, height, width, channels)`, `(batch, tokens, channels)` or `(batch, features)`.
+        classes: number of logits.
+        pooling: `"avg"`, `"max"` or `"flatten"`, see `kblocks.pool.global_pool`.
+        dropout: the share of features left out in training.
+        name: the prefix of `pool`, `dropout` and `logits`.
+
+    Returns:
+        `(batch, classes)`, float32.
+
+    Raises:
+        ValueError: `classes` is not a positive integer, `pooling` is none of the three, or `dropout` is not at
+            least 0 and below 1.
+
+    >>> from keras import Input
+    >>> classifier(Input((8, 8, 64)), 10).shape
+    (None, 10)
+    """
+    check.positive(classes, "classes")
+    check.choice(pooling, ("avg", "max", "flatten"), "pooling")
+    check.fraction(dropout, "dropout")
+    part = scope(name, "classifier")
+    x = global_pool(x, pooling, name=part("pool"))
+    if dropout:
+        x = layers.Dropout(dropout, name=part("dropout"))(x)
+    return logits(x, classes, name=part("logits"))
+
+
+def logits(x: KerasTensor, classes: int, *, name: str | None = None) -> KerasTensor:
+    """`W x + b` in float32.
+
+    Args:
+        x: `(batch, features)`.
+        classes: number of logits.
+        name: the layer's name.
+
+    Returns:
+        `(batch, classes)`, float32.
+
+    Raises:
+        ValueError: `x` is not of rank 2, or `classes` is not a positive integer.
+
+    >>> from keras import Input
+    >>> logits(Input((64,)), 10).shape
+    (None, 10)
+    """
+    check.rank(x, 2)
+    check.positive(classes, "classes")
+    return layers.Dense(classes, dtype="float32", name=name)(x)
+
+
+def auxiliary(
+    x: KerasTensor, classes: int, *, dropout: float = 0.7, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
+    """`avgpool5×5/3 → conv1×1, 128 → dense 1024 → dropout → logits`: a second opinion from the middle of a network.
+
+    Args:
+        x: `(batch, height, width, channels)`, sizes known; where they are below 5 the mean of all positions is taken.
+        classes: number of logits.
+        dropout: the share of features left out in training.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, classes)`, float32.
+
+    Raises:
+        ValueError: `x` is not of rank 4 with known sizes, `classes` is not a positive integer, or `dropout` is
+            not at least 0 and below 1.
+
+    Source: Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv 1409.4842, section 5.
+
+    >>> from keras import Input
+    >>> auxiliary(Input((14, 14, 512)), 10).shape
+    (None, 10)
+    """
+    check.rank(x, 4)
+    check.fraction(dropout, "dropout")
+    part = scope(name, "auxiliary")
+    if None in x.shape[1:3]:
+        raise ValueError(f"`x` must have known sizes; got shape {tuple(x.shape)}")
+    x = layers.AveragePooling2D(min(5, *x.shape[1:3]), strides=3, name=part("pool"))(x)
+    x = conv_norm_act(x, 128, 1, style=style, name=part("conv"))
+    x = global_pool(x, "flatten", name=part("flatten"))
+    x = layers.Dense(
+        1024, kernel_initializer=style.initializer, kernel_regularizer=style.regularizer, name=part("dense")
+    )(x)
+    x = activate(x, style=style, name=part("act"))
+    if dropout:
+        x = layers.Dropout(dropout, name=part("dropout"))(x)
+    return logits(x, classes, name=part("logits"))

@@ -1,0 +1,76 @@
+"""Fully connected layers."""
+
+from collections.abc import Sequence
+
+from keras import KerasTensor, layers
+
+from kblocks import check
+from kblocks.naming import resolve, scope
+from kblocks.style import RELU, Style, activate, normalize
+
+
+def dense_norm_act(x: KerasTensor, units: int, *, style: Style = RELU, name: str | None = None) -> KerasTensor:
+    """`act(norm(W x + b))`.
+
+    Args:
+        x: `(batch, …, features)`.
+        units: features that come out.
+        style: see `kblocks.style`.
+        name: the dense layer's name, and the prefix of the rest.
+
+    Returns:
+        `(batch, …, units)`.
+
+    Raises:
+        ValueError: `units` is not a positive integer.
+
+    >>> from keras import Input
+    >>> dense_norm_act(Input((784,)), 64).shape
+    (None, 64)
+    """
+    check.tensors([x], "x")
+    check.positive(units, "units")
+    name = resolve(name, "dense_norm_act")
+    x = layers.Dense(
+        units,
+        use_bias=style.norm is None,
+        kernel_initializer=style.initializer,
+        kernel_regularizer=style.regularizer,
+        name=name,
+    )(x)
+    x = normalize(x, style=style, name=f"{name}_norm")
+    return activate(x, style=style, name=f"{name}_act")
+
+
+def mlp(
+    x: KerasTensor, units: Sequence[int], *, dropout: float = 0.0, style: Style = RELU, name: str | None = None
+) -> KerasTensor:
+    """`act(W_n … act(W_1 x + b_1) … + b_n)`, with a dropout after each activation.
+
+    Args:
+        x: `(batch, …, features)`.
+        units: features that come out of each layer.
+        dropout: the share of features left out in training.
+        style: see `kblocks.style`.
+        name: the prefix of `dense1`, `dense2`, …
+
+    Returns:
+        `(batch, …, units[-1])`.
+
+    Raises:
+        ValueError: `units` is empty or holds something else than positive integers, or `dropout` is not at least 0 and
+            below 1.
+
+    >>> from keras import Input
+    >>> mlp(Input((784,)), (128, 64)).shape
+    (None, 64)
+    """
+    if not isinstance(units, list | tuple) or not units:
+        raise ValueError(f"`units` must be a list or tuple of at least one width; got {units!r}")
+    check.fraction(dropout, "dropout")
+    part = scope(name, "mlp")
+    for i, width in enumerate(units, 1):
+        x = dense_norm_act(x, width, style=style, name=part(f"dense{i}"))
+        if dropout:
+            x = layers.Dropout(dropout, name=part(f"dropout{i}"))(x)
+    return x

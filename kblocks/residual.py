@@ -1,0 +1,349 @@
+"""Residual units: `act(shortcut(x) + F(x))`, and in pre-activation order `x + F(act(norm(x)))`.
+
+Each is a unit `(x, filters, *, stride, drop_path, style, name) -> tensor` that `kblocks.compose.stage` repeats;
+`filters` is the width that comes out. A *shortcut* is a function `(x, filters, *, stride, style, name) -> tensor`,
+called only where the unit changes the shape. Papers that differ by a parameter are partials:
+
+    resnext = partial(bottleneck, groups=32, ratio=1/2)
+    wide = partial(bottleneck, ratio=1/2)
+    se_resnet = partial(bottleneck, attention=squeeze_excite)
+"""
+
+from collections.abc import Callable
+
+from keras import KerasTensor, layers
+
+from kblocks import check
+from kblocks.compose import add, stochastic_depth
+from kblocks.conv import conv, conv_norm, conv_norm_act
+from kblocks.naming import scope
+from kblocks.style import RELU_BN, Block, Style, activate, normalize
+
+Shortcut = Callable[..., KerasTensor]
+"""A function `(x, filters, *, stride, style, name) -> tensor`."""
+
+
+def projection(
+    x: KerasTensor, filters: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
+    """`norm(conv1×1(x))`, a learned shortcut (option B of the paper).
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        stride: step in pixels.
+        style: see `kblocks.style`.
+        name: the convolution's name, and the prefix of the rest.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, or a size is not a positive integer.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, section 3.3.
+
+    >>> from keras import Input
+    >>> projection(Input((32, 32, 16)), 32, stride=2).shape
+    (None, 16, 16, 32)
+    """
+    return conv_norm(x, filters, 1, stride=stride, style=style, name=name)
+
+
+def linear_projection(
+    x: KerasTensor, filters: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
+    """`conv1×1(x)`, a learned shortcut without a normalisation, as pre-activation units have it.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        stride: step in pixels.
+        style: see `kblocks.style`.
+        name: the layer's name.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, or a size is not a positive integer.
+
+    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, section 5 and appendix.
+
+    >>> from keras import Input
+    >>> linear_projection(Input((32, 32, 16)), 32, stride=2).shape
+    (None, 16, 16, 32)
+    """
+    return conv(x, filters, 1, stride=stride, style=style, name=name)
+
+
+def padded(
+    x: KerasTensor, filters: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
+    """`[x[::stride, ::stride], 0, …]`, a shortcut without parameters (option A of the paper).
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out, a multiple of those that go in.
+        stride: step in pixels.
+        style: not read; a shortcut takes one.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`, zero in the new channels.
+
+    Raises:
+        ValueError: `x` is not of rank 4, or `filters` is not a multiple of its channels.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, sections 3.3 and 4.2.
+
+    >>> from keras import Input
+    >>> padded(Input((32, 32, 16)), 32, stride=2).shape
+    (None, 16, 16, 32)
+    """
+    check.rank(x, 4)
+    check.positive(stride, "stride")
+    check.divisible(filters, x.shape[-1], "filters", "channels of x")
+    part = scope(name, "padded")
+    if stride > 1:
+        x = layers.AveragePooling2D(1, strides=stride, name=part("subsample"))(x)
+    copies = filters // x.shape[-1]
+    if copies == 1:
+        return x
+    zero = layers.Rescaling(0.0, name=part("zero"))(x)
+    return layers.Concatenate(name=part("out"))([x] + [zero] * (copies - 1))
+
+
+def basic(
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    attention: Block | None = None,
+    shortcut: Shortcut = projection,
+    drop_path: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`act(shortcut(x) + norm(conv3×3(act(norm(conv3×3(x))))))`.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        stride: step of the first convolution, in pixels.
+        groups: how many independent groups the channels of the convolutions fall into.
+        attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
+        shortcut: used where the unit changes the shape.
+        drop_path: the probability that an image's residual is left out of a training step.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, a size is not a positive integer, or `groups` does not divide a width.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Figure 5 left.
+
+    >>> from keras import Input
+    >>> basic(Input((32, 32, 16)), 32, stride=2).shape
+    (None, 16, 16, 32)
+    """
+    check.rank(x, 4)
+    part = scope(name, "basic")
+    y = conv_norm_act(x, filters, 3, stride=stride, groups=groups, style=style, name=part("conv1"))
+    y = conv_norm(y, filters, 3, groups=groups, style=style, name=part("conv2"))
+    y = _attend_and_drop(y, attention, drop_path, part)
+    y = add([_shortcut(x, x, filters, stride, shortcut, style, part), y], name=part("add"))
+    return activate(y, style=style, name=part("out"))
+
+
+def bottleneck(
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    ratio: float = 1 / 4,
+    groups: int = 1,
+    stride_first: bool = False,
+    attention: Block | None = None,
+    shortcut: Shortcut = projection,
+    drop_path: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`act(shortcut(x) + norm(conv1×1(act(norm(conv3×3(act(norm(conv1×1(x)))))))))`.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        stride: step of the 3×3 convolution, in pixels.
+        ratio: width of the 3×3 convolution, as a share of `filters`.
+        groups: how many independent groups the channels of the 3×3 convolution fall into.
+        stride_first: whether the first 1×1 convolution takes the stride, as in the paper, and not the 3×3.
+        attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
+        shortcut: used where the unit changes the shape.
+        drop_path: the probability that an image's residual is left out of a training step.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, a size is not a positive integer, `ratio · filters` is not a whole number, or
+            `groups` does not divide it.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Figure 5 right;
+    `groups` after Xie et al., "Aggregated Residual Transformations", 2016, arXiv 1611.05431, Figure 3 (c).
+
+    >>> from keras import Input
+    >>> bottleneck(Input((56, 56, 64)), 256).shape
+    (None, 56, 56, 256)
+    """
+    check.rank(x, 4)
+    width = _width(filters, ratio)
+    first, second = (stride, 1) if stride_first else (1, stride)
+    part = scope(name, "bottleneck")
+    y = conv_norm_act(x, width, 1, stride=first, style=style, name=part("conv1"))
+    y = conv_norm_act(y, width, 3, stride=second, groups=groups, style=style, name=part("conv2"))
+    y = conv_norm(y, filters, 1, style=style, name=part("conv3"))
+    y = _attend_and_drop(y, attention, drop_path, part)
+    y = add([_shortcut(x, x, filters, stride, shortcut, style, part), y], name=part("add"))
+    return activate(y, style=style, name=part("out"))
+
+
+def preact_basic(
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    attention: Block | None = None,
+    shortcut: Shortcut = linear_projection,
+    drop_path: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`x + conv3×3(act(norm(conv3×3(a))))` with `a = act(norm(x))`; where the shape changes `shortcut(a)` replaces `x`.
+
+    A network of such units ends in a normalisation and an activation of its own.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        stride: step of the first convolution, in pixels.
+        groups: how many independent groups the channels of the convolutions fall into.
+        attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
+        shortcut: used where the unit changes the shape.
+        drop_path: the probability that an image's residual is left out of a training step.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, a size is not a positive integer, or `groups` does not divide a width.
+
+    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, Figure 1 (b).
+
+    >>> from keras import Input
+    >>> preact_basic(Input((32, 32, 16)), 32, stride=2).shape
+    (None, 16, 16, 32)
+    """
+    check.rank(x, 4)
+    part = scope(name, "preact_basic")
+    a = activate(normalize(x, style=style, name=part("norm")), style=style, name=part("act"))
+    y = conv_norm_act(a, filters, 3, stride=stride, groups=groups, style=style, name=part("conv1"))
+    y = conv(y, filters, 3, groups=groups, style=style, name=part("conv2"))
+    y = _attend_and_drop(y, attention, drop_path, part)
+    return add([_shortcut(x, a, filters, stride, shortcut, style, part), y], name=part("out"))
+
+
+def preact_bottleneck(
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    ratio: float = 1 / 4,
+    groups: int = 1,
+    attention: Block | None = None,
+    shortcut: Shortcut = linear_projection,
+    drop_path: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`x + conv1×1(act(norm(conv3×3(act(norm(conv1×1(a)))))))` with `a = act(norm(x))`; where the shape changes,
+    `shortcut(a)` replaces `x`.
+
+    A network of such units ends in a normalisation and an activation of its own.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        stride: step of the 3×3 convolution, in pixels.
+        ratio: width of the 3×3 convolution, as a share of `filters`.
+        groups: how many independent groups the channels of the 3×3 convolution fall into.
+        attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
+        shortcut: used where the unit changes the shape.
+        drop_path: the probability that an image's residual is left out of a training step.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, a size is not a positive integer, `ratio · filters` is not a whole number, or
+            `groups` does not divide it.
+
+    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, section 5 and appendix.
+
+    >>> from keras import Input
+    >>> preact_bottleneck(Input((32, 32, 16)), 64).shape
+    (None, 32, 32, 64)
+    """
+    check.rank(x, 4)
+    width = _width(filters, ratio)
+    part = scope(name, "preact_bottleneck")
+    a = activate(normalize(x, style=style, name=part("norm")), style=style, name=part("act"))
+    y = conv_norm_act(a, width, 1, style=style, name=part("conv1"))
+    y = conv_norm_act(y, width, 3, stride=stride, groups=groups, style=style, name=part("conv2"))
+    y = conv(y, filters, 1, style=style, name=part("conv3"))
+    y = _attend_and_drop(y, attention, drop_path, part)
+    return add([_shortcut(x, a, filters, stride, shortcut, style, part), y], name=part("out"))
+
+
+def _shortcut(
+    x: KerasTensor,
+    source: KerasTensor,
+    filters: int,
+    stride: int,
+    shortcut: Shortcut,
+    style: Style,
+    part: Callable[[str], str],
+) -> KerasTensor:
+    """`x` where the unit keeps its shape, else `shortcut(source)`."""
+    if stride == 1 and x.shape[-1] == filters:
+        return x
+    return shortcut(source, filters, stride=stride, style=style, name=part("shortcut"))
+
+
+def _attend_and_drop(
+    y: KerasTensor, attention: Block | None, drop_path: float, part: Callable[[str], str]
+) -> KerasTensor:
+    if attention is not None:
+        y = attention(y, name=part("attention"))
+    check.fraction(drop_path, "drop_path")
+    return stochastic_depth(y, drop_path, name=part("drop_path"))
+
+
+def _width(filters: int, ratio: float) -> int:
+    check.positive(filters, "filters")
+    width = round(filters * ratio)
+    if width < 1 or abs(width - filters * ratio) > 1e-6:
+        raise ValueError(f"`filters · ratio` must be a positive whole number; got {filters} · {ratio}")
+    return width

@@ -1,0 +1,154 @@
+"""Stems: what a network does to an image before its first stage.
+
+A stem is a function `(x, filters, *, style, name) -> tensor`; its last layer is `{name}_out`.
+"""
+
+from keras import KerasTensor, layers
+
+from kblocks import check
+from kblocks.conv import conv, conv_norm, conv_norm_act
+from kblocks.naming import resolve, scope
+from kblocks.pool import max_pool
+from kblocks.style import RELU_BN, Style, activate
+
+
+def cifar(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`act(norm(conv3×3(x)))`, for 32×32 images; the size stays.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, height, width, filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, section 4.2.
+
+    >>> from keras import Input
+    >>> cifar(Input((32, 32, 3)), 16).shape
+    (None, 32, 32, 16)
+    """
+    part = scope(name, "cifar_stem")
+    x = conv_norm(x, filters, 3, style=style, name=part("conv"))
+    return activate(x, style=style, name=part("out"))
+
+
+def bare(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`conv3×3(x)`, for pre-activation units, which normalise and activate what they get; the size stays.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        style: see `kblocks.style`.
+        name: the prefix of the layer.
+
+    Returns:
+        `(batch, height, width, filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
+
+    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, appendix.
+
+    >>> from keras import Input
+    >>> bare(Input((32, 32, 3)), 16).shape
+    (None, 32, 32, 16)
+    """
+    return conv(x, filters, 3, style=style, name=scope(name, "bare_stem")("out"))
+
+
+def mnist(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`act(norm(conv3×3(pad2(x))))`, for 28×28 images, which become 32×32: five halvings instead of two.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, height + 4, width + 4, filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
+
+    Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, section II.B, for the padding
+    to 32×32.
+
+    >>> from keras import Input
+    >>> mnist(Input((28, 28, 1)), 16).shape
+    (None, 32, 32, 16)
+    """
+    check.rank(x, 4)
+    name = resolve(name, "mnist_stem")
+    part = scope(name, "mnist_stem")
+    return cifar(layers.ZeroPadding2D(2, name=part("pad"))(x), filters, style=style, name=name)
+
+
+def imagenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`maxpool3×3/2(act(norm(conv7×7/2(x))))`, for 224×224 images: a quarter of the height and of the width.
+
+    Args:
+        x: `(batch, height, width, channels)`, at least 64×64 where the size is known.
+        filters: channels that come out.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / 4), ceil(width / 4), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or smaller than 64×64, or `filters` is not a positive integer.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Table 1.
+
+    >>> from keras import Input
+    >>> imagenet(Input((224, 224, 3)), 64).shape
+    (None, 56, 56, 64)
+    """
+    _check_size(x, "imagenet")
+    part = scope(name, "imagenet_stem")
+    x = conv_norm_act(x, filters, 7, stride=2, style=style, name=part("conv"))
+    return max_pool(x, 3, stride=2, style=style, name=part("out"))
+
+
+def googlenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`conv7×7/2 → maxpool3×3/2 → conv1×1 → conv3×3 → maxpool3×3/2`: an eighth of the height and of the width.
+
+    Args:
+        x: `(batch, height, width, channels)`, at least 64×64 where the size is known.
+        filters: channels that come out; the first two convolutions have a third of them.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / 8), ceil(width / 8), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or smaller than 64×64, or 3 does not divide `filters`.
+
+    Source: Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv 1409.4842, Table 1; without the two local
+    response normalisations.
+
+    >>> from keras import Input
+    >>> googlenet(Input((224, 224, 3)), 192).shape
+    (None, 28, 28, 192)
+    """
+    _check_size(x, "googlenet")
+    check.divisible(filters, 3, "filters", "3")
+    part = scope(name, "googlenet_stem")
+    x = conv_norm_act(x, filters // 3, 7, stride=2, style=style, name=part("conv1"))
+    x = max_pool(x, 3, stride=2, style=style, name=part("pool1"))
+    x = conv_norm_act(x, filters // 3, 1, style=style, name=part("conv2"))
+    x = conv_norm_act(x, filters, 3, style=style, name=part("conv3"))
+    return max_pool(x, 3, stride=2, style=style, name=part("out"))
+
+
+def _check_size(x: KerasTensor, stem: str) -> None:
+    check.rank(x, 4)
+    check.min_size(x, 64, f"the stem `{stem}`", " (stems for small images: kblocks.stem.cifar, kblocks.stem.mnist)")
