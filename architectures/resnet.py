@@ -1,0 +1,148 @@
+"""ResNet: a stem, stages of residual units, each half the size and twice the width of the one before, and a mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from keras import KerasTensor
+
+import kblocks as kb
+from architectures.variant import Variant, classify
+from kblocks import Style
+from kblocks.compose import Unit, drop_path_schedule
+from kblocks.naming import scope
+from kblocks.residual import Shortcut, basic, bottleneck, padded, preact_bottleneck
+from kblocks.style import Block, activate, normalize
+
+SYMMETRIC = replace(kb.RELU_BN, padding="symmetric")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet:
+    """What can be turned.
+
+    Attributes:
+        unit: a function `(x, filters, *, stride, drop_path, style, name) -> tensor`.
+        depths: number of units of each stage; all stages but the first halve the image.
+        widths: channels that come out of each stage.
+        stem: a function `(x, filters, *, style, name) -> tensor`.
+        stem_filters: channels that come out of the stem.
+        shortcut: given to the unit as `shortcut=`; `None` for the unit's own.
+        final_norm: whether a normalisation and an activation follow the last stage, as pre-activation units need it.
+        drop_path: the last unit's rate; those before rise to it linearly.
+        dropout: the share of features left out before the logits, in training.
+        style: see `kblocks.style`.
+    """
+
+    unit: Unit
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    stem: Block
+    stem_filters: int
+    shortcut: Shortcut | None = None
+    final_norm: bool = False
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    style: Style = SYMMETRIC
+
+
+def _cifar(n: int, **options) -> ResNet:
+    return ResNet(
+        **{"unit": basic, "shortcut": padded, "widths": (16, 32, 64), "stem": kb.stem.cifar, **options},
+        depths=(n, n, n), stem_filters=16,
+    )  # fmt: skip
+
+
+def _imagenet(unit: Unit, depths: tuple[int, ...], widths: tuple[int, ...]) -> ResNet:
+    return ResNet(unit=unit, depths=depths, widths=widths, stem=kb.stem.imagenet, stem_filters=64)
+
+
+_PAPER = partial(bottleneck, stride_first=True)
+_NARROW = (64, 128, 256, 512)
+_WIDE = (256, 512, 1024, 2048)
+_SMALL = {"input_shape": (32, 32, 3), "classes": 10}
+_LARGE = {"input_shape": (224, 224, 3), "classes": 1000}
+_HE = "He et al. 2015, arXiv 1512.03385"
+_T6 = f"{_HE}, Table 6: "
+_T1 = f"{_HE}, Table 1: "
+
+VARIANTS = {
+    "resnet20":  Variant(_cifar(3),  **_SMALL, params=269_722,   macs=40_551_040,  source=f"{_T6}8.75 % error, 0.27 M"),
+    "resnet32":  Variant(_cifar(5),  **_SMALL, params=464_154,   macs=68_862_592,  source=f"{_T6}7.51 % error, 0.46 M"),
+    "resnet44":  Variant(_cifar(7),  **_SMALL, params=658_586,   macs=97_174_144,  source=f"{_T6}7.17 % error, 0.66 M"),
+    "resnet56":  Variant(_cifar(9),  **_SMALL, params=853_018,   macs=125_485_696, source=f"{_T6}6.97 % error, 0.85 M"),
+    "resnet110": Variant(_cifar(18), **_SMALL, params=1_727_962, macs=252_887_680, source=f"{_T6}6.43 % error, 1.7 M"),
+    "resnet20_projection": Variant(
+        _cifar(3, shortcut=None), **_SMALL, params=272_474, macs=40_813_184,
+        source=f"{_HE}, section 3.3: option B in the network of Table 6"),
+    "resnet164_preact": Variant(
+        _cifar(18, unit=preact_bottleneck, shortcut=None, widths=(64, 128, 256), stem=kb.stem.bare, final_norm=True),
+        **_SMALL, params=1_703_258, macs=247_646_720,
+        source="He et al. 2016, arXiv 1603.05027, Table 4: 5.46 % error, 1.7 M"),
+
+    "resnet18": Variant(
+        _imagenet(basic,  (2, 2, 2, 2),  _NARROW), **_LARGE, params=11_689_512, macs=1_814_073_344,
+        source=f"{_T1}1.8 GFLOPs"),
+    "resnet34": Variant(
+        _imagenet(basic,  (3, 4, 6, 3),  _NARROW), **_LARGE, params=21_797_672, macs=3_663_761_408,
+        source=f"{_T1}3.6 GFLOPs"),
+    "resnet50": Variant(
+        _imagenet(_PAPER, (3, 4, 6, 3),  _WIDE), **_LARGE, params=25_557_032, macs=3_857_973_248,
+        source=f"{_T1}3.8 GFLOPs"),
+    "resnet101": Variant(
+        _imagenet(_PAPER, (3, 4, 23, 3), _WIDE), **_LARGE, params=44_549_160, macs=7_570_194_432,
+        source=f"{_T1}7.6 GFLOPs"),
+    "resnet152": Variant(
+        _imagenet(_PAPER, (3, 8, 36, 3), _WIDE), **_LARGE, params=60_192_808, macs=11_282_415_616,
+        source=f"{_T1}11.3 GFLOPs"),
+    "resnet50_v1_5": Variant(
+        _imagenet(bottleneck, (3, 4, 6, 3), _WIDE), **_LARGE, params=25_557_032, macs=4_089_184_256,
+        source=f"{_HE}, Table 1, with the stride in the 3×3 convolution as in torchvision"),
+
+    "resnet_tiny": Variant(
+        ResNet(unit=basic, depths=(1, 1), widths=(4, 8), shortcut=padded, stem=kb.stem.cifar, stem_filters=4),
+        input_shape=(16, 16, 3), classes=10, params=1_406, macs=156_752, source="for tests"),
+}  # fmt: skip
+
+
+def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasTensor:
+    """The last stage's features.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        spec: a row's spec.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, height / s, width / s, spec.widths[-1])`, rounded up, with `s` the stem's stride times 2 for each stage
+        after the first.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or too small for the stem, or `depths` and `widths` differ in length.
+    """
+    if len(spec.depths) != len(spec.widths):
+        raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
+    part = scope(name, "resnet")
+    unit = spec.unit if spec.shortcut is None else partial(spec.unit, shortcut=spec.shortcut)
+    rates = drop_path_schedule(spec.drop_path, spec.depths)
+    x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))
+    for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
+        # resnet20: 32 × 32 × 16, 16 × 16 × 32, 8 × 8 × 64; resnet50: 56 × 56 × 256, …, 7 × 7 × 2048
+        x = kb.compose.stage(
+            x,
+            unit,
+            width,
+            depth,
+            stride=1 if i == 1 else 2,
+            drop_paths=rates[i - 1],
+            style=spec.style,
+            name=part(f"stage{i}"),
+        )
+    if spec.final_norm:
+        x = activate(normalize(x, style=spec.style, name=part("norm")), style=spec.style, name=part("act"))
+    return x
+
+
+def build(spec: ResNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
+    """Backbone and head."""
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling, dropout=spec.dropout)
