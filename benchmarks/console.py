@@ -1,0 +1,72 @@
+"""What a person sees: one sentence where something is wrong, a progress bar on the way, a table at the end."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from absl import app, flags, logging
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+class UsageError(Exception):
+    """Something that the person at the keyboard can put right; its text is one sentence that says how."""
+
+
+def launch(main: Callable[[], None]) -> None:
+    """Parses the flags and runs `main`; a `UsageError` becomes one line and exit status 1."""
+
+    def guarded(arguments: list[str]) -> int:
+        try:
+            if not flags.FLAGS["verbosity"].present:
+                logging.set_verbosity(logging.WARNING)
+            if len(arguments) > 1:
+                raise UsageError(f"unexpected argument {arguments[1]!r}: options are written --name=value")
+            main()
+        except UsageError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+        return 0
+
+    app.run(guarded)
+
+
+def say(text: str) -> None:
+    """Prints a line."""
+    console.print(text, markup=False)
+
+
+@contextlib.contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """A progress bar over `total` steps; yields `advance(steps, note)`."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=total, note="")
+
+        def advance(steps: int, note: str) -> None:
+            bar.update(task, advance=steps, note=note)
+
+        yield advance
+
+
+def table(title: str, rows: Mapping[str, Any]) -> None:
+    """Prints a table of two columns: what, and its value."""
+    grid = Table(title=title, title_justify="left", show_header=False)
+    grid.add_column(no_wrap=True)
+    grid.add_column(justify="right")
+    for key, value in rows.items():
+        grid.add_row(key, str(value))
+    console.print(grid)

@@ -1,0 +1,76 @@
+"""Engines: how training steps are run. One small file each, one contract.
+
+An engine is built from a model, an optimiser and a task, and has
+
+    warm_up()        compiles all that a run needs and leaves model and optimiser as they were; returns the seconds
+    run(steps)       trains so many steps, returns their mean loss when the device is done
+    block            how many steps it runs at a time at most
+
+`resident` keeps the data on the device and runs whole blocks of steps there; `fit` is plain `model.fit`, the reference.
+"""
+
+from typing import Protocol
+
+import keras
+
+from benchmarks.console import UsageError
+from benchmarks.task import Task
+
+INPUTS = ("resident", "fit")
+
+
+class Engine(Protocol):
+    """What the scripts need of an engine."""
+
+    block: int
+    jit: bool
+
+    def warm_up(self) -> float:
+        """Compiles all that a run needs, leaving model and optimiser as they were; returns the seconds."""
+
+    def run(self, steps: int) -> float:
+        """Trains `steps` steps; returns their mean loss when the device is done."""
+
+
+def create(
+    kind: str,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    task: Task,
+    *,
+    batch_size: int,
+    seed: int,
+    jit: str = "auto",
+) -> Engine:
+    """The engine for an input kind and Keras's backend.
+
+    Args:
+        kind: `"resident"` or `"fit"`.
+        model: trained in place.
+        optimizer: not built yet.
+        task: see `benchmarks.task`.
+        batch_size: examples a step.
+        seed: of shuffling, augmentation and pairs.
+        jit: `"on"`, `"off"` or `"auto"` for whether XLA compiles the steps.
+
+    Returns:
+        The engine.
+
+    Raises:
+        UsageError: the batch is larger than the data, or there is no engine for the backend.
+    """
+    if not 1 <= batch_size <= task.count:
+        raise UsageError(
+            f"--batch_size must be from 1 to {task.count}, the number of training examples; got {batch_size}"
+        )
+    if kind == "fit":
+        from benchmarks.engines.fit import FitEngine
+
+        return FitEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit)
+    if keras.backend.backend() != "tensorflow":
+        raise UsageError(
+            f"--input=resident has no engine for KERAS_BACKEND={keras.backend.backend()} yet; --input=fit runs on any"
+        )
+    from benchmarks.engines.tensorflow import TensorFlowEngine
+
+    return TensorFlowEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit)

@@ -1,0 +1,119 @@
+"""The TensorFlow engine: resident data, whole blocks of steps in one `tf.function`."""
+
+import time
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from benchmarks.task import Task
+
+BLOCK_STEPS = 64
+BLOCK_BYTES = 2**26
+
+
+class TensorFlowEngine:
+    """Trains a model in blocks of steps.
+
+    The order of an epoch is drawn once and lies on the device. A block gathers the raw examples of all its steps from
+    the resident arrays, then loops over them: sliced in the loop, XLA on CPU would copy the whole array each step.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        task: Task,
+        *,
+        batch_size: int,
+        seed: int,
+        jit: str = "auto",
+    ) -> None:
+        self.jit = suits_xla(model) if jit == "auto" else jit == "on"
+        self._model, self._optimizer, self._task = model, optimizer, task
+        self._batch_size, self._seed = batch_size, seed
+        self._weights = [variable.value for variable in model.trainable_variables]
+        optimizer.build(model.trainable_variables)
+        self._data = {name: tf.constant(array) for name, array in task.train.items()}
+        self._steps_per_epoch = task.count // batch_size
+        example_bytes = sum(array.nbytes for name, array in task.train.items()) / task.count
+        self.block = int(min(BLOCK_STEPS, max(1, BLOCK_BYTES // (example_bytes * batch_size)), self._steps_per_epoch))
+        # A block always gathers `block` rows; the last of an epoch takes some that it doesn't use.
+        self._order = tf.Variable(tf.zeros((self._steps_per_epoch + self.block, batch_size), tf.int32), trainable=False)
+        self._step = 0
+        self._steps = tf.function(self._train_steps, jit_compile=self.jit)
+        self._block = tf.function(self._train_block)
+
+    def warm_up(self) -> float:
+        """Compiles all that a run needs, leaving model and optimiser as they were; returns the seconds."""
+        variables = [*self._model.variables, *self._optimizer.variables]
+        before = [variable.numpy() for variable in variables]
+        start = time.perf_counter()
+        self._shuffle(0)
+        float(self._block(tf.constant(0), tf.constant(1), tf.constant(0)))
+        seconds = time.perf_counter() - start
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+        return seconds
+
+    def run(self, steps: int) -> float:
+        """Trains `steps` steps; returns their mean loss when the device is done."""
+        total, left = tf.constant(0.0), steps
+        while left:
+            epoch, at = divmod(self._step, self._steps_per_epoch)
+            if at == 0:
+                self._shuffle(epoch)
+            count = min(left, self.block, self._steps_per_epoch - at)
+            total += self._block(tf.constant(at), tf.constant(count), tf.constant(self._step))
+            self._step += count
+            left -= count
+        return float(total) / steps
+
+    def _shuffle(self, epoch: int) -> None:
+        order = tf.random.experimental.stateless_shuffle(tf.range(self._task.count), seed=[self._seed, epoch])
+        used = self._steps_per_epoch * self._batch_size
+        self._order[: self._steps_per_epoch].assign(tf.reshape(order[:used], (-1, self._batch_size)))
+
+    def _train_block(self, at: tf.Tensor, count: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """The summed loss of `count` steps, from row `at` of the order on."""
+        rows = tf.reshape(tf.slice(self._order, (at, 0), (self.block, self._batch_size)), (-1,))
+        uniform = tf.random.stateless_uniform((rows.shape[0], self._task.randoms), seed=(self._seed, step))
+        inputs, targets = self._task.draw(self._data, rows, uniform)
+        return self._steps([self._by_step(x) for x in inputs], self._by_step(targets), count)
+
+    def _by_step(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(x, (self.block, self._batch_size, *x.shape[1:]))
+
+    def _train_steps(self, inputs: list[tf.Tensor], targets: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        # Over `tf.range(count)` the loop would have a bound that XLA takes for a constant: a compilation for each count.
+        total, i = tf.constant(0.0), tf.constant(0)
+        while i < count:
+            total += self._train_step([x[i] for x in inputs], targets[i])
+            i += 1
+        return total
+
+    def _train_step(self, inputs: list[tf.Tensor], targets: tf.Tensor) -> tf.Tensor:
+        inputs = self._task.prepare(inputs)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._weights)
+            outputs = self._model(inputs if len(inputs) > 1 else inputs[0], training=True)
+            loss = self._task.loss(outputs if isinstance(outputs, list | tuple) else [outputs], targets)
+            loss += sum(self._model.losses)
+            scaled = self._optimizer.scale_loss(loss)
+        self._optimizer.apply(tape.gradient(scaled, self._weights), self._model.trainable_variables)
+        return loss
+
+
+def suits_xla(model: keras.Model) -> bool:
+    """Whether XLA runs the model's steps faster: on an accelerator any, on CPU those without convolutions."""
+    if tf.config.list_physical_devices("GPU"):
+        return True
+    return not any("Conv" in type(layer).__name__ for layer in _leaves(model))
+
+
+def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer

@@ -1,0 +1,207 @@
+"""The flags that the scripts share, and the job they describe: a model, its data, its engine."""
+
+import ast
+import difflib
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from benchmarks import quiet
+from benchmarks.console import UsageError
+
+with quiet.start_up():
+    import keras
+
+    keras.ops.zeros(())  # the backend looks for its devices now, and not in the middle of the output
+
+import architectures
+import kblocks
+from benchmarks import data, engines, recipes, records, task
+from kblocks.graph import Profile, profile
+
+DATASETS = ("mnist", "cifar10", "synthetic")
+POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("arch", None, "The network, a name that `python -m architectures` lists.")
+flags.DEFINE_multi_string(
+    "override",
+    [],
+    "KEY=VALUE for a field of the network's spec; VALUE is a Python literal or a name in kblocks: dropout=0.5, "
+    "stem=stem.cifar, style=style.SWISH_BN. May be given several times.",
+)
+flags.DEFINE_string("dataset", None, f"One of {', '.join(DATASETS)}.")
+flags.DEFINE_string(
+    "data",
+    None,
+    "Where the images come from: tfds (tensorflow-datasets), npz:PATH (arrays x_train, y_train, x_test, y_test) or "
+    "generated (digits drawn from a seed). By default tfds.",
+)
+flags.DEFINE_string(
+    "data_dir", None, "The folder of tensorflow-datasets. By default TFDS_DATA_DIR or the library's own."
+)
+flags.DEFINE_string(
+    "input",
+    "resident",
+    "How examples reach the network: resident (on the device, steps in compiled blocks) or fit (plain model.fit).",
+)
+flags.DEFINE_integer("batch_size", None, "Examples a step. By default the recipe's.", lower_bound=1)
+flags.DEFINE_string("optimizer", None, "A Keras optimiser, as sgd or adamw. By default the recipe's.")
+flags.DEFINE_multi_string("optimizer_argument", [], "KEY=VALUE for the optimiser, as momentum=0.9.")
+flags.DEFINE_float("learning_rate", None, "The rate at its peak. By default the recipe's.", lower_bound=0.0)
+flags.DEFINE_bool("augment", None, "Mirror and crop the images at random. By default the recipe's.")
+flags.DEFINE_string("dtype_policy", "float32", f"Keras's dtype policy: {', '.join(POLICIES)}.")
+flags.DEFINE_string("jit", "auto", "XLA: on, off, or auto for what suits the device.")
+flags.DEFINE_integer("seed", 0, "Of weights, shuffling, augmentation and pairs.", lower_bound=0, upper_bound=2**31 - 1)
+flags.DEFINE_string("out", None, "A JSON Lines file that the record is appended to.")
+
+
+@dataclass
+class Job:
+    """A network with what it takes to train it."""
+
+    arch: str
+    dataset: str
+    source: str
+    model: keras.Model
+    task: task.Task
+    engine: engines.Engine
+    profile: Profile
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+
+    def record(self, script: str) -> dict[str, Any]:
+        """What both scripts write down of a job."""
+        return {
+            "version": records.VERSION,
+            "script": script,
+            "arch": self.arch,
+            "overrides": FLAGS.override,
+            "dataset": self.dataset,
+            "data": self.source,
+            "input": FLAGS.input,
+            "batch_size": self.batch_size,
+            "backend": keras.backend.backend(),
+            "dtype_policy": FLAGS.dtype_policy,
+            "jit": self.engine.jit,
+            "optimizer": self.optimizer,
+            "learning_rate": self.learning_rate,
+            "seed": FLAGS.seed,
+            "params": self.profile.params,
+            "trainable_params": self.profile.trainable_params,
+            "macs": self.profile.macs,
+            "environment": records.environment(),
+        }
+
+
+def choose(flag: str, value: str, options: tuple[str, ...]) -> str:
+    """`value` if it is one of `options`; else a `UsageError` that names the closest."""
+    if value not in options:
+        close = difflib.get_close_matches(value, options, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"--{flag} must be one of {', '.join(options)}; got {value!r}{hint}")
+    return value
+
+
+def check() -> None:
+    """Raises a `UsageError` for what is wrong with the flags by themselves, before anything is loaded."""
+    if FLAGS.arch is not None:
+        try:
+            architectures.variant(FLAGS.arch)
+        except ValueError as error:
+            raise UsageError(f"--arch: {error}") from None
+    if FLAGS.dataset is not None:
+        choose("dataset", FLAGS.dataset, DATASETS)
+    source = FLAGS.data
+    if source is not None and not source.startswith("npz:"):
+        choose("data", source, ("tfds", "npz:PATH", "generated"))
+    if source == "npz:PATH" and not Path("PATH").exists():
+        raise UsageError("--data=npz:PATH takes the path of a file in place of PATH")
+    if source is not None and FLAGS.dataset == "synthetic":
+        raise UsageError("--dataset=synthetic takes no --data: it is random numbers")
+    choose("input", FLAGS.input, engines.INPUTS)
+    choose("dtype_policy", FLAGS.dtype_policy, POLICIES)
+    choose("jit", FLAGS.jit, ("auto", "on", "off"))
+    if FLAGS.out:
+        records.check_writable(FLAGS.out)
+
+
+def job(*, arch: str, dataset: str, steps: int | None, epochs: int | None) -> Job:
+    """Loads the data, builds the network and its engine.
+
+    Args:
+        arch: where `--arch` is not given.
+        dataset: where `--dataset` is not given.
+        steps: of the run; `None` where `epochs` says it.
+        epochs: of the run; `None` where `steps` says it.
+
+    Returns:
+        The job.
+
+    Raises:
+        UsageError: the flags don't fit together, or the data can't be had.
+    """
+    arch, name = FLAGS.arch or arch, FLAGS.dataset or dataset
+    keras.config.set_dtype_policy(FLAGS.dtype_policy)
+    keras.utils.set_random_seed(FLAGS.seed)
+    plan = recipes.recipe(architectures.family(arch))
+    batch_size = FLAGS.batch_size or plan.batch_size
+    if name == "synthetic":
+        model = create(arch)
+        work: task.Task = task.Synthetic(model, batch_size=batch_size, seed=FLAGS.seed)
+        dataset_name, source = "synthetic", "synthetic"
+    else:
+        if FLAGS.data is None and FLAGS.dataset is None:
+            images = data.load_or_generate(name, FLAGS.data_dir)
+        else:
+            images = data.load(name, FLAGS.data or "tfds", FLAGS.data_dir)
+        dataset_name, source = images.name, images.source
+        inputs = len(architectures.variant(arch).input_shapes)
+        shape = images.image_shape if inputs == 1 else (images.image_shape,) * inputs
+        classes = architectures.variant(arch).classes if inputs > 1 else images.classes
+        model = create(arch, input_shape=shape, classes=classes)
+        augment = FLAGS.augment
+        if augment is None:
+            augment = plan.augment and inputs == 1 and FLAGS.input != "fit" and images.image_shape[0] >= 32
+        work = task.for_model(model, images, augment=augment)
+    rate = plan.learning_rate if FLAGS.learning_rate is None else FLAGS.learning_rate
+    optimizer_name = FLAGS.optimizer or plan.optimizer
+    arguments = dict(plan.arguments) if FLAGS.optimizer is None else {}
+    arguments |= dict(pair(text, "optimizer_argument") for text in FLAGS.optimizer_argument)
+    if batch_size <= work.count:
+        steps = steps or epochs * (work.count // batch_size)
+    optimizer = recipes.optimizer(optimizer_name, rate, arguments, steps=steps or 1, warmup=plan.warmup)
+    engine = engines.create(FLAGS.input, model, optimizer, work, batch_size=batch_size, seed=FLAGS.seed, jit=FLAGS.jit)
+    return Job(arch, dataset_name, source, model, work, engine, profile(model), batch_size, optimizer_name, rate)
+
+
+def create(arch: str, **arguments: Any) -> keras.Model:
+    """`architectures.create` with the overrides of the flags; what is wrong with them is a `UsageError`."""
+    overrides = dict(pair(text, "override") for text in FLAGS.override)
+    try:
+        return architectures.create(arch, **arguments, **overrides)
+    except (ValueError, TypeError) as error:
+        hint = " (--override=stem=stem.cifar)" if "stem" in str(error) and "stem" not in overrides else ""
+        raise UsageError(f"{str(error).splitlines()[0]}{hint}") from None
+
+
+def pair(text: str, flag: str) -> tuple[str, Any]:
+    """`KEY=VALUE` as a key and a Python value: a literal, or a name in kblocks such as `stem.cifar`."""
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise UsageError(f"--{flag} must have the form KEY=VALUE; got {text!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        pass
+    try:
+        return key, functools.reduce(getattr, value.split("."), kblocks)
+    except AttributeError:
+        raise UsageError(
+            f"--{flag}={text}: {value!r} is neither a Python literal nor a name in kblocks, as stem.cifar"
+        ) from None

@@ -1,0 +1,85 @@
+"""How each family is trained unless the flags say otherwise: optimiser, rate, schedule, batch size, augmentation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from benchmarks.console import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One way to train.
+
+    Attributes:
+        optimizer: a Keras optimiser's name.
+        learning_rate: at its peak.
+        arguments: of the optimiser, besides the rate.
+        warmup: the share of all steps in which the rate rises linearly from zero; it then falls linearly to zero.
+        batch_size: examples a step.
+        augment: whether images of 32×32 and more are mirrored and cropped at random.
+    """
+
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    warmup: float = 0.0
+    batch_size: int = 128
+    augment: bool = False
+
+
+RECIPES = {
+    "mlp": Recipe(learning_rate=2e-3, batch_size=32),
+    "lenet": Recipe(learning_rate=2e-3),
+    "resnet": Recipe(
+        optimizer="sgd",
+        learning_rate=0.2,
+        arguments={"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+        warmup=0.2,
+        augment=True,
+    ),
+    "googlenet": Recipe(warmup=0.1, augment=True),
+    "siamese": Recipe(learning_rate=2e-3),
+}
+
+
+def recipe(family: str) -> Recipe:
+    """A family's recipe; Adam at a constant-free linear decay for those that have none of their own."""
+    return RECIPES.get(family, Recipe())
+
+
+def optimizer(
+    name: str, learning_rate: float, arguments: Mapping[str, Any], *, steps: int, warmup: float
+) -> keras.optimizers.Optimizer:
+    """A stock Keras optimiser whose rate rises and falls linearly over the run.
+
+    Args:
+        name: as `keras.optimizers.get` knows it.
+        learning_rate: at its peak.
+        arguments: of the optimiser, besides the rate.
+        steps: of the whole run.
+        warmup: the share of all steps in which the rate rises.
+
+    Returns:
+        The optimiser; under mixed_float16 with loss scaling.
+
+    Raises:
+        UsageError: there is no such optimiser, or it does not take the arguments.
+    """
+    rise = round(warmup * steps)
+    if rise:
+        # A decay of power 1 to zero, behind a rise: Keras's own schedules hold both only for the cosine.
+        rate: Any = keras.optimizers.schedules.CosineDecay(
+            0.0, max(steps - rise, 1), warmup_target=learning_rate, warmup_steps=rise
+        )
+    else:
+        rate = keras.optimizers.schedules.PolynomialDecay(learning_rate, steps, end_learning_rate=0.0)
+    try:
+        made = keras.optimizers.get({"class_name": name, "config": {"learning_rate": rate, **arguments}})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--optimizer={name} with {dict(arguments)}: {str(error).splitlines()[0]}") from None
+    if keras.config.dtype_policy().name == "mixed_float16":
+        made = keras.optimizers.LossScaleOptimizer(made)
+    return made
