@@ -8,7 +8,7 @@ from keras import KerasTensor
 
 import kblocks as kb
 from architectures.variant import Variant, classify
-from kblocks import Style
+from kblocks import Style, check
 from kblocks.naming import scope
 
 
@@ -49,6 +49,8 @@ def backbone(inputs: Sequence[KerasTensor], spec: MultiInput, *, name: str | Non
     Raises:
         ValueError: no inputs, or inputs that are not vectors.
     """
+    for x in inputs:
+        check.rank(x, 2, "inputs")
     part = scope(name, "multi_input")
     first = partial(kb.mlp.dense_norm_act, units=spec.before, style=spec.style)
     x = kb.tower.fuse(inputs, [first] + [_unchanged] * (len(inputs) - 1), name=part("fuse"))

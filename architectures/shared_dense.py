@@ -7,7 +7,7 @@ from keras import KerasTensor, layers
 
 import kblocks as kb
 from architectures.variant import Variant
-from kblocks import Style
+from kblocks import Style, check
 from kblocks.naming import scope
 from kblocks.tower import as_model, embed
 
@@ -44,6 +44,8 @@ def backbone(inputs: Sequence[KerasTensor], spec: SharedDense, *, name: str | No
     Raises:
         ValueError: no inputs, or inputs of different shapes.
     """
+    for x in inputs:
+        check.rank(x, 2, "inputs")
     part = scope(name, "shared_dense")
 
     def dense(x: KerasTensor, *, name: str) -> KerasTensor:

@@ -104,14 +104,16 @@ def from_npz(path: str) -> Dataset:
     Raises:
         UsageError: there is no such file, it is corrupt, or an array is missing or misshapen.
     """
+    if not Path(path).is_file():
+        raise UsageError(f"there is no file {path}")
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"{path} is no .npz file, or only a part of one")
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in ARRAYS if name not in archive.files]
             if missing:
                 raise UsageError(f"{path} must hold the arrays {', '.join(ARRAYS)}; missing: {', '.join(missing)}")
             arrays = {name: archive[name] for name in ARRAYS}
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}") from None
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path} can't be read as an .npz file: {_first_line(error)}") from None
     for split in ("train", "test"):

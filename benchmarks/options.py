@@ -186,7 +186,7 @@ def create(arch: str, **arguments: Any) -> keras.Model:
     try:
         return architectures.create(arch, **arguments, **overrides)
     except (ValueError, TypeError) as error:
-        hint = " (--override=stem=stem.cifar)" if "stem" in str(error) and "stem" not in overrides else ""
+        hint = "; for that pass --override=stem=stem.cifar" if "kblocks.stem.cifar" in str(error) else ""
         raise UsageError(f"{str(error).splitlines()[0]}{hint}") from None
 
 

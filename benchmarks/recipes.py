@@ -1,5 +1,6 @@
 """How each family is trained unless the flags say otherwise: optimiser, rate, schedule, batch size, augmentation."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +46,15 @@ RECIPES = {
 }
 
 
+NAMES = sorted(
+    name.lower()
+    for name, kind in vars(keras.optimizers).items()
+    if isinstance(kind, type)
+    and issubclass(kind, keras.optimizers.Optimizer)
+    and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
+)
+
+
 def recipe(family: str) -> Recipe:
     """A family's recipe; Adam at a constant-free linear decay for those that have none of their own."""
     return RECIPES.get(family, Recipe())
@@ -76,10 +86,15 @@ def optimizer(
         )
     else:
         rate = keras.optimizers.schedules.PolynomialDecay(learning_rate, steps, end_learning_rate=0.0)
+    if name.lower() not in NAMES:
+        close = difflib.get_close_matches(name.lower(), NAMES, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(NAMES)}"
+        raise UsageError(f"--optimizer must be the name of a Keras optimiser; got {name!r} ({hint})")
     try:
         made = keras.optimizers.get({"class_name": name, "config": {"learning_rate": rate, **arguments}})
     except (TypeError, ValueError) as error:
-        raise UsageError(f"--optimizer={name} with {dict(arguments)}: {str(error).splitlines()[0]}") from None
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        raise UsageError(f"--optimizer={name} can't be made with {given}: {str(error).splitlines()[0]}") from None
     if keras.config.dtype_policy().name == "mixed_float16":
         made = keras.optimizers.LossScaleOptimizer(made)
     return made

@@ -65,6 +65,15 @@ def environment() -> dict[str, Any]:
     }
 
 
+def describe(record: Mapping[str, Any]) -> str:
+    """Backend and device in a few words."""
+    environment = record["environment"]
+    where = environment["device"]
+    if where == "CPU":
+        where = f"{environment['cpu_cores']} cores of {environment['cpu']}"
+    return f"{record['backend']} on {where}, {record['dtype_policy']}"
+
+
 def device() -> str:
     """The accelerator that Keras's backend computes on, or `CPU`."""
     backend = keras.backend.backend()

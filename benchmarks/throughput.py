@@ -15,7 +15,6 @@ from absl import flags
 
 from benchmarks import console, options, records
 from benchmarks.console import UsageError
-from benchmarks.train import describe
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)
@@ -75,7 +74,7 @@ def main() -> None:
             "a step, median of blocks": f"{record['step_ms_p50']:.3f} ms",
             "fastest and slowest block": f"{record['step_ms_min']:.3f} to {record['step_ms_max']:.3f} ms a step",
             "compilation": f"{compile_seconds:.1f} s",
-            "device": describe(record),
+            "device": records.describe(record),
         },
     )
 

@@ -81,18 +81,9 @@ def main() -> None:
             "compilation": f"{compile_seconds:.1f} s",
             "throughput": f"{record['images_per_second']:,.0f} images/s",
             f"test {job.task.metric.replace('_', ' ')}": f"{100 * score:.2f} %",
-            "device": describe(record),
+            "device": records.describe(record),
         },
     )
-
-
-def describe(record: dict) -> str:
-    """Backend and device in a few words."""
-    environment = record["environment"]
-    where = environment["device"]
-    if where == "CPU":
-        where = f"{environment['cpu_cores']} cores of {environment['cpu']}"
-    return f"{record['backend']} on {where}, {record['dtype_policy']}"
 
 
 def check_save(path: str) -> None:

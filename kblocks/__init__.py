@@ -11,7 +11,7 @@
 Calling a function makes new weights; calling a model shares them.
 """
 
-from kblocks import compose, conv, graph, head, inception, mlp, pool, residual, stem, style, tower
+from kblocks import compose, conv, graph, head, inception, mlp, padding, pool, residual, stem, style, tower
 from kblocks.style import GELU_LN, PLAIN, RELU, RELU6_BN, RELU_BN, SWISH_BN, TANH, Style
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "head",
     "inception",
     "mlp",
+    "padding",
     "pool",
     "residual",
     "stem",

@@ -250,7 +250,8 @@ def drop_path_schedule(rate: float, depths: Sequence[int]) -> list[list[float]]:
     Raises:
         ValueError: `rate` is not at least 0 and below 1, or a depth is not a positive integer.
 
-    Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, arXiv 1603.09382, section 3.
+    Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, arXiv 1603.09382, section 3,
+    linear decay. The paper begins at `rate / units`; at 0, as here, begin Liu et al., "A ConvNet for the 2020s", 2022.
 
     >>> drop_path_schedule(0.5, (2, 1))
     [[0.0, 0.25], [0.5]]

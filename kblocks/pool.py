@@ -3,7 +3,7 @@
 from keras import KerasTensor, layers
 
 from kblocks import check
-from kblocks.conv import pad
+from kblocks.padding import pad
 from kblocks.style import RELU_BN, Style
 
 

@@ -85,7 +85,7 @@ class TensorFlowEngine:
         return tf.reshape(x, (self.block, self._batch_size, *x.shape[1:]))
 
     def _train_steps(self, inputs: list[tf.Tensor], targets: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        # Over `tf.range(count)` the loop would have a bound that XLA takes for a constant: a compilation for each count.
+        # `for i in tf.range(count)` has a bound that XLA takes for a constant, and compiles anew for each count.
         total, i = tf.constant(0.0), tf.constant(0)
         while i < count:
             total += self._train_step([x[i] for x in inputs], targets[i])

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,12 +68,47 @@ def _model_macs(model: keras.Model) -> int:
         raise TypeError(f"`model` must be a functional or sequential keras.Model; got {model!r}")
     by_name = {layer.name: layer for layer in model.layers}
     return sum(
-        _layer_macs(by_name[entry["name"]], _shapes(by_name[entry["name"]], node))
-        for entry in config["layers"]
+        examples * _layer_macs(by_name[name], _shapes(by_name[name], node))
+        for name, node, examples in _calls(config)
         # Operations of keras.ops stand in the graph too, but are no layers and hold no weights.
-        if entry["name"] in by_name
-        for node in entry["inbound_nodes"]
+        if name in by_name
     )
+
+
+def _calls(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], int]]:
+    """Each call in a graph: of what, with which arguments, and on how many examples for one of the model's.
+
+    They are several where tensors were joined on the batch axis, until it is split again.
+    """
+    calls = [(entry, i, node) for entry in config["layers"] for i, node in enumerate(entry["inbound_nodes"])]
+    waiting = {(entry["name"], i) for entry, i, _ in calls}
+    examples: dict[tuple[str, int], int] = {}
+    # Nearly always in order; but a layer that is shared stands where its first call does.
+    while waiting:
+        for entry, i, node in calls:
+            key, sources = (entry["name"], i), list(_sources(node))
+            if key in waiting and waiting.isdisjoint(sources):
+                counts = [examples.get(source, 1) for source in sources] or [1]
+                examples[key] = max(counts)
+                if entry["class_name"] == "Concatenate" and entry["config"]["axis"] == 0:
+                    examples[key] = sum(counts)
+                elif entry["class_name"] == "Split" and entry["config"]["axis"] == 0:
+                    sections = entry["config"]["indices_or_sections"]
+                    examples[key] //= sections if isinstance(sections, int) else len(sections) + 1
+                waiting.remove(key)
+                yield entry["name"], node, examples[key]
+
+
+def _sources(value: Any) -> Iterator[tuple[str, int]]:
+    """The calls that a call's tensors come from."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            yield tuple(value["config"]["keras_history"][:2])
+        else:
+            yield from _sources(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _sources(item)
 
 
 def _shapes(layer: keras.layers.Layer, node: dict[str, Any]) -> dict[str, Shape]:

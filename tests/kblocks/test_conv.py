@@ -1,0 +1,226 @@
+"""Convolutions, recomputed with NumPy from the layers' own weights."""
+
+from dataclasses import replace
+from math import ceil
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kblocks import conv
+from kblocks.style import RELU, RELU_BN, Style, linear
+
+SYMMETRIC = replace(RELU_BN, padding="symmetric")
+VALID = replace(RELU_BN, padding="valid")
+
+
+def slide(x, kernel, stride=1, dilation=1):
+    """Sum over the taps of a kernel `(k, k, in, out)`, without padding."""
+    k = kernel.shape[0]
+    span = dilation * (k - 1) + 1
+    h, w = ((size - span) // stride + 1 for size in x.shape[1:3])
+    y = 0
+    for i in range(k):
+        for j in range(k):
+            top, left = i * dilation, j * dilation
+            taps = x[:, top : top + (h - 1) * stride + 1 : stride, left : left + (w - 1) * stride + 1 : stride]
+            y = y + taps @ kernel[i, j]
+    return y
+
+
+def padded(x, k, stride=1, dilation=1):
+    """The padding "same": as little as `ceil(size / stride)` windows need, the odd one below and to the right."""
+    span = dilation * (k - 1) + 1
+    pads = []
+    for size in x.shape[1:3]:
+        total = max((ceil(size / stride) - 1) * stride + span - size, 0)
+        pads.append((total // 2, total - total // 2))
+    return np.pad(x, [(0, 0), *pads, (0, 0)])
+
+
+def diagonal(kernel):
+    """The full kernel `(k, k, in, in · m)` that does what a depthwise one `(k, k, in, m)` does."""
+    k, _, width, m = kernel.shape
+    full = np.zeros((k, k, width, width * m), "float32")
+    for c in range(width):
+        full[:, :, c, c * m : (c + 1) * m] = kernel[:, :, c]
+    return full
+
+
+def norm(layer, x, epsilon=1e-5):
+    gamma, beta, mean, variance = (ops.convert_to_numpy(weight) for weight in layer.weights)
+    return (x - mean) / np.sqrt(variance + epsilon) * gamma + beta
+
+
+def act(x):
+    # Nothing but a plain ReLU; the scrambled weights make values of both signs.
+    return np.maximum(x, 0)
+
+
+def model_of(scramble, function, *arguments, channels=4, **options):
+    x = keras.Input((9, 7, channels))
+    model = scramble(keras.Model(x, function(x, *arguments, name="probe", **options)))
+    weights = [ops.convert_to_numpy(weight) for weight in model.get_layer("probe").weights]
+    return model, weights
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 5])
+def test_conv(kernel_size, stride, numbers, evaluate, scramble):
+    model, (kernel,) = model_of(scramble, conv.conv, 6, kernel_size, stride=stride)
+    data = numbers(2, 9, 7, 4)
+    expected = slide(padded(data, kernel_size, stride), kernel, stride)
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dilation", [2, 3])
+def test_conv_dilated(dilation, numbers, evaluate, scramble):
+    model, (kernel,) = model_of(scramble, conv.conv, 6, 3, dilation=dilation)
+    data = numbers(2, 9, 7, 4)
+    expected = slide(padded(data, 3, 1, dilation), kernel, 1, dilation)
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_conv_in_groups(numbers, evaluate, scramble):
+    model, (kernel,) = model_of(scramble, conv.conv, 6, 3, groups=2)
+    data = numbers(2, 9, 7, 4)
+    assert kernel.shape == (3, 3, 2, 6)
+    full = padded(data, 3)
+    halves = [slide(full[..., :2], kernel[..., :3]), slide(full[..., 2:], kernel[..., 3:])]
+    np.testing.assert_allclose(evaluate(model, data), np.concatenate(halves, -1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_conv(stride, numbers, evaluate, scramble):
+    model, (kernel,) = model_of(scramble, conv.depthwise_conv, 3, stride=stride, multiplier=2)
+    data = numbers(2, 9, 7, 4)
+    expected = slide(padded(data, 3, stride), diagonal(kernel), stride)
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_separable_conv(numbers, evaluate, scramble):
+    model, (depthwise, pointwise) = model_of(scramble, conv.separable_conv, 6, 3, stride=2, multiplier=2)
+    data = numbers(2, 9, 7, 4)
+    expected = slide(padded(data, 3, 2), diagonal(depthwise), 2) @ pointwise[0, 0]
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("order", ["conv_norm", "conv_norm_act", "norm_act_conv"])
+def test_orders(order, numbers, evaluate, scramble):
+    model, (kernel,) = model_of(scramble, getattr(conv, order), 6, 3, stride=2)
+    data = numbers(2, 9, 7, 4)
+    layer = model.get_layer("probe_norm")
+
+    def convolve(x):
+        return slide(padded(x, 3, 2), kernel, 2)
+
+    expected = {
+        "conv_norm": lambda: norm(layer, convolve(data)),
+        "conv_norm_act": lambda: act(norm(layer, convolve(data))),
+        "norm_act_conv": lambda: convolve(act(norm(layer, data))),
+    }[order]()
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_depthwise_norm_act(numbers, evaluate, scramble):
+    model, (kernel,) = model_of(scramble, conv.depthwise_norm_act, 3, stride=2)
+    data = numbers(2, 9, 7, 4)
+    expected = act(norm(model.get_layer("probe_norm"), slide(padded(data, 3, 2), diagonal(kernel), 2)))
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_separable_norm_act(numbers, evaluate, scramble):
+    model, (depthwise, pointwise) = model_of(scramble, conv.separable_norm_act, 6, 3)
+    data = numbers(2, 9, 7, 4)
+    y = slide(padded(data, 3), diagonal(depthwise)) @ pointwise[0, 0]
+    np.testing.assert_allclose(evaluate(model, data), act(norm(model.get_layer("probe_norm"), y)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel_size", [1, 3, 7])
+def test_symmetric_padding_pads_both_sides_alike(kernel_size, stride, numbers, evaluate, scramble):
+    model, (kernel,) = model_of(scramble, conv.conv, 6, kernel_size, stride=stride, style=SYMMETRIC)
+    data = numbers(2, 9, 7, 4)
+    p = kernel_size // 2
+    expected = slide(np.pad(data, [(0, 0), (p, p), (p, p), (0, 0)]), kernel, stride)
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_symmetric_padding_is_not_same_at_even_sizes():
+    # Were it so, the tests above could not tell the two apart.
+    x = np.arange(8.0).reshape(1, 8, 1, 1)
+    kernel = np.zeros((3, 3, 1, 1))
+    kernel[1, 1] = 1
+    same = slide(padded(np.repeat(x, 8, 2), 3, 2), kernel, 2)
+    symmetric = slide(np.pad(np.repeat(x, 8, 2), [(0, 0), (1, 1), (1, 1), (0, 0)]), kernel, 2)
+    assert same[0, 0, 0, 0] == 1
+    assert symmetric[0, 0, 0, 0] == 0
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_symmetric_padding_at_odd_and_even_sizes(size, numbers, evaluate, scramble):
+    x = keras.Input((size, size, 3))
+    model = scramble(keras.Model(x, conv.conv(x, 4, 3, stride=2, style=SYMMETRIC, name="probe")))
+    kernel = ops.convert_to_numpy(model.get_layer("probe").kernel)
+    data = numbers(2, size, size, 3)
+    expected = slide(np.pad(data, [(0, 0), (1, 1), (1, 1), (0, 0)]), kernel, 2)
+    assert [layer.name for layer in model.layers[1:]] == ["probe_pad", "probe"]
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kernel_size", "stride"), [(3, 1), (1, 2)])
+def test_symmetric_padding_adds_no_layer_where_none_is_needed(kernel_size, stride):
+    x = keras.Input((9, 7, 3))
+    model = keras.Model(x, conv.conv(x, 4, kernel_size, stride=stride, style=SYMMETRIC))
+    assert len(model.layers) == 2
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
+def test_valid_padding(stride, dilation, numbers, evaluate, scramble):
+    options = {"stride": stride, "dilation": dilation, "style": VALID}
+    model, (kernel,) = model_of(scramble, conv.conv, 6, 3, **options)
+    data = numbers(2, 9, 7, 4)
+    expected = slide(data, kernel, stride, dilation)
+    assert expected.shape[1:3] == tuple(ceil((size - dilation * 2) / stride) for size in (9, 7))
+    assert model.output_shape == (None, *expected.shape[1:])
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("function", [conv.conv, conv.separable_conv, conv.depthwise_conv])
+@pytest.mark.parametrize(
+    ("style", "use_bias", "expected"),
+    [(RELU_BN, None, False), (RELU, None, True), (RELU_BN, True, True), (RELU, False, False)],
+)
+def test_a_bias_where_no_norm_adds_one(function, style, use_bias, expected):
+    x = keras.Input((8, 8, 4))
+    sizes = {} if function is conv.depthwise_conv else {"filters": 4}
+    model = keras.Model(x, function(x, **sizes, use_bias=use_bias, style=style))
+    assert model.layers[-1].use_bias is expected
+
+
+def test_a_style_without_norm_and_activation_is_the_convolution_alone():
+    x = keras.Input((8, 8, 4))
+    model = keras.Model(x, conv.conv_norm(x, 4, style=Style(norm=None, activation=linear), name="probe"))
+    assert [layer.name for layer in model.layers[1:]] == ["probe"]
+
+
+@pytest.mark.parametrize(
+    ("channels", "arguments", "message"),
+    [
+        (4, {"filters": 10, "groups": 4}, "`filters` must be divisible by `groups`; got 10 and 4"),
+        (6, {"filters": 8, "groups": 4}, "`channels of x` must be divisible by `groups`; got 6 and 4"),
+        (4, {"filters": 8, "stride": 2, "dilation": 2}, "`stride` must be 1 where `dilation` is above 1; got 2 and 2"),
+        (4, {"filters": 8, "kernel_size": 4, "style": SYMMETRIC}, "`kernel_size` must be odd.*; got 4"),
+        (4, {"filters": 8, "kernel_size": 9, "style": VALID}, "`x` must be at least 9×9 for .* got 8×8"),
+        (4, {"filters": 8, "dilation": 4, "style": VALID}, "`x` must be at least 9×9 for .* got 8×8"),
+    ],
+)
+def test_what_cannot_be_is_refused(channels, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        conv.conv(keras.Input((8, 8, channels)), **arguments)
+
+
+def test_a_misspelt_option_is_refused():
+    with pytest.raises(TypeError, match="strides"):
+        conv.conv_norm_act(keras.Input((8, 8, 4)), 8, strides=2)

@@ -1,0 +1,107 @@
+"""Pooling against NumPy windows."""
+
+import warnings
+from dataclasses import replace
+from math import ceil
+
+import keras
+import numpy as np
+import pytest
+
+from kblocks import pool
+from kblocks.style import RELU_BN
+
+SYMMETRIC = replace(RELU_BN, padding="symmetric")
+VALID = replace(RELU_BN, padding="valid")
+
+
+def windows(x, size, stride, reduce):
+    h, w = ((n - size) // stride + 1 for n in x.shape[1:3])
+    rows = [
+        [reduce(x[:, i * stride : i * stride + size, j * stride : j * stride + size], axis=(1, 2)) for j in range(w)]
+        for i in range(h)
+    ]
+    return np.moveaxis(np.array(rows), 2, 0)
+
+
+def padded(x, size, stride, value):
+    pads = []
+    for n in x.shape[1:3]:
+        total = max((ceil(n / stride) - 1) * stride + size - n, 0)
+        pads.append((total // 2, total - total // 2))
+    return np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=value)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (2, 2), (2, 1)])
+@pytest.mark.parametrize(("function", "reduce"), [(pool.max_pool, np.nanmax), (pool.avg_pool, np.nanmean)])
+def test_padding_does_not_count(function, reduce, size, stride, numbers, evaluate):
+    x = keras.Input((9, 8, 4))
+    data = numbers(2, 9, 8, 4)
+    with warnings.catch_warnings(action="ignore"):
+        expected = windows(padded(data, size, stride, np.nan), size, stride, reduce)
+    y = evaluate(keras.Model(x, function(x, size, stride=stride)), data)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [8, 9])
+@pytest.mark.parametrize(("function", "reduce"), [(pool.max_pool, np.max), (pool.avg_pool, np.mean)])
+def test_symmetric_padding_counts_as_zeros(function, reduce, size, numbers, evaluate):
+    x = keras.Input((size, size, 4))
+    data = np.abs(numbers(2, size, size, 4))
+    expected = windows(np.pad(data, [(0, 0), (1, 1), (1, 1), (0, 0)]), 3, 2, reduce)
+    y = evaluate(keras.Model(x, function(x, 3, stride=2, style=SYMMETRIC)), data)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", [pool.max_pool, pool.avg_pool])
+def test_valid_padding_has_the_shape_of_the_formula(function):
+    y = function(keras.Input((9, 8, 4)), 3, stride=2, style=VALID)
+    assert y.shape == (None, ceil((9 - 3 + 1) / 2), ceil((8 - 3 + 1) / 2), 4)
+
+
+@pytest.mark.parametrize("function", [pool.max_pool, pool.avg_pool])
+def test_an_even_window_cannot_be_padded_alike(function):
+    with pytest.raises(ValueError, match="`size` must be odd for symmetric padding; got 2"):
+        function(keras.Input((8, 8, 4)), 2, stride=2, style=SYMMETRIC)
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 3), (6, 3)])
+@pytest.mark.parametrize(
+    ("kind", "reduce"),
+    [
+        ("avg", lambda x: x.reshape(len(x), -1, x.shape[-1]).mean(1)),
+        ("max", lambda x: x.reshape(len(x), -1, x.shape[-1]).max(1)),
+        ("flatten", lambda x: x.reshape(len(x), -1)),
+    ],
+)
+def test_global_pool(kind, reduce, shape, numbers, evaluate):
+    x = keras.Input(shape)
+    data = numbers(2, *shape)
+    y = evaluate(keras.Model(x, pool.global_pool(x, kind)), data)
+    np.testing.assert_allclose(y, reduce(data), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["avg", "max", "flatten"])
+def test_a_vector_is_returned_as_it_is(kind):
+    x = keras.Input((8,))
+    assert pool.global_pool(x, kind) is x
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "message"),
+    [
+        ((8, 8, 4), "mean", "`kind` must be one of 'avg', 'max', 'flatten'; got 'mean'"),
+        ((None, 8, 4), "flatten", r"`x` must have known sizes to be flattened; got shape \(None, None, 8, 4\)"),
+        ((2, 8, 8, 4), "avg", r"`x` must have rank 2, 3 or 4 to be pooled; got shape \(None, 2, 8, 8, 4\)"),
+    ],
+)
+def test_what_cannot_be_pooled_is_refused(shape, kind, message):
+    with pytest.raises(ValueError, match=message):
+        pool.global_pool(keras.Input(shape), kind)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 4), (8, 4)])
+def test_channels_first_is_refused_at_every_rank(shape):
+    keras.config.set_image_data_format("channels_first")
+    with pytest.raises(ValueError, match="blocks are channels last only"):
+        pool.global_pool(keras.Input(shape))

@@ -1,0 +1,208 @@
+"""Parameters and multiply-adds against counts made by hand."""
+
+import keras
+import pytest
+from keras import layers, ops
+
+from kblocks import compose, residual, tower
+from kblocks.graph import Profile, profile
+
+
+def macs(shape, layer):
+    x = keras.Input(shape)
+    return profile(keras.Model(x, layer(x))).macs
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "expected"),
+    [
+        ((9, 7, 4), layers.Conv2D(6, 3, padding="same"), 9 * 7 * 9 * 4 * 6),
+        ((9, 7, 4), layers.Conv2D(6, 3, strides=2, padding="same"), 5 * 4 * 9 * 4 * 6),
+        ((9, 7, 4), layers.Conv2D(6, (3, 1)), 7 * 7 * 3 * 4 * 6),
+        ((9, 7, 4), layers.Conv2D(6, 3, groups=2, padding="same"), 9 * 7 * 9 * 2 * 6),
+        ((9, 7, 4), layers.Conv2D(6, 3, dilation_rate=2), 5 * 3 * 9 * 4 * 6),
+        ((9, 4), layers.Conv1D(6, 3), 7 * 3 * 4 * 6),
+        ((5, 4, 3, 2), layers.Conv3D(6, 2), 4 * 3 * 2 * 8 * 2 * 6),
+        ((9, 7, 4), layers.DepthwiseConv2D(3, depth_multiplier=2), 7 * 5 * 9 * 4 * 2),
+        ((9, 7, 4), layers.DepthwiseConv2D(3, strides=2, padding="same"), 5 * 4 * 9 * 4),
+        ((9, 4), layers.DepthwiseConv1D(3, depth_multiplier=2), 7 * 3 * 4 * 2),
+        ((9, 7, 4), layers.SeparableConv2D(6, 3, depth_multiplier=2), 7 * 5 * (9 * 4 * 2 + 4 * 2 * 6)),
+        ((9, 4), layers.SeparableConv1D(6, 3), 7 * (3 * 4 + 4 * 6)),
+        ((9, 4), layers.Conv1DTranspose(6, 3, strides=2), 9 * 3 * 4 * 6),
+        ((9, 7, 4), layers.Conv2DTranspose(6, 3, strides=2, padding="same"), 9 * 7 * 9 * 4 * 6),
+        ((3, 3, 3, 4), layers.Conv3DTranspose(6, 2), 27 * 8 * 4 * 6),
+        ((8,), layers.Dense(5), 8 * 5),
+        ((3, 8), layers.Dense(5), 3 * 8 * 5),
+        ((3, 2, 8), layers.Dense(5), 3 * 2 * 8 * 5),
+        ((3, 8), layers.EinsumDense("abc,cd->abd", output_shape=(3, 5)), 3 * 8 * 5),
+        ((3, 8), layers.EinsumDense("abc,cde->abde", output_shape=(3, 5, 2)), 3 * 8 * 5 * 2),
+        ((3, 8), layers.EinsumDense("...c,cd->...d", output_shape=(5,)), 3 * 8 * 5),
+        ((3, 8), layers.EinsumDense("abc,bcd->ad", output_shape=(5,)), 3 * 8 * 5),
+        ((3, 8), layers.EinsumDense("abc,cd->ad", output_shape=(5,)), 3 * 8 * 5),
+        ((3, 8), layers.EinsumDense("...d,d->...d", output_shape=(8,)), 3 * 8),
+        ((9, 7, 4), layers.BatchNormalization(), 0),
+        ((9, 7, 4), layers.MaxPooling2D(2), 0),
+        ((9, 7, 4), layers.Activation("relu"), 0),
+    ],
+)
+def test_layers(shape, layer, expected):
+    assert macs(shape, layer) == expected
+
+
+HEADS, KEY, VALUE, OUT = 2, 4, 3, 7
+Q, V, K = (5, 8), (6, 9), (6, 10)
+
+
+def attention_macs(k_width):
+    query, key, value = 5 * 8 * HEADS * KEY, 6 * k_width * HEADS * KEY, 6 * 9 * HEADS * VALUE
+    products = 5 * 6 * HEADS * KEY + 5 * 6 * HEADS * VALUE
+    return query + key + value + products + 5 * HEADS * VALUE * OUT
+
+
+@pytest.mark.parametrize(
+    ("call", "k_width"),
+    [
+        (lambda layer, q, v, k, m: layer(q, v), 9),
+        (lambda layer, q, v, k, m: layer(q, v, k), 10),
+        (lambda layer, q, v, k, m: layer(q, v, key=k), 10),
+        (lambda layer, q, v, k, m: layer(q, key=k, value=v), 10),
+        (lambda layer, q, v, k, m: layer(key=k, value=v, query=q), 10),
+        # A mask is a tensor of the call too, and no key.
+        (lambda layer, q, v, k, m: layer(q, v, attention_mask=m), 9),
+        (lambda layer, q, v, k, m: layer(q, v, k, attention_mask=m), 10),
+    ],
+)
+def test_attention(call, k_width):
+    layer = layers.MultiHeadAttention(HEADS, KEY, value_dim=VALUE, output_shape=OUT)
+    tensors = [*(keras.Input(shape) for shape in (Q, V, K)), keras.Input((5, 6), dtype="bool")]
+    assert profile(keras.Model(tensors, call(layer, *tensors))).macs == attention_macs(k_width)
+
+
+def test_self_attention():
+    x = keras.Input((5, 8))
+    y = layers.MultiHeadAttention(2, 4)(x, x)
+    assert profile(keras.Model(x, y)).macs == 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8
+
+
+def test_attention_along_one_axis_of_two():
+    x = keras.Input((3, 5, 8))
+    y = layers.MultiHeadAttention(2, 4, attention_axes=(2,))(x, x)
+    assert profile(keras.Model(x, y)).macs == 4 * 15 * 8 * 8 + 2 * 3 * 5 * 5 * 8
+
+
+def test_a_shared_layer_counts_once_a_call_and_once_in_parameters():
+    x, layer = keras.Input((8,)), layers.Dense(8)
+    assert profile(keras.Model(x, layer(layer(x)))) == Profile(params=72, trainable_params=72, macs=2 * 64)
+
+
+def test_calls_in_another_graph_do_not_count():
+    layer = layers.Conv2D(6, 3, padding="same")
+    layer(keras.Input((9, 7, 4)))
+    assert macs((5, 5, 4), layer) == 25 * 9 * 4 * 6
+
+
+def test_a_nested_model_counts_once_a_call():
+    shared = tower.as_model(lambda x, name: layers.Dense(4, name=name)(x), (6,))
+    x = [keras.Input((6,)), keras.Input((6,))]
+    y = layers.Dense(1)(tower.siamese(x, shared, merge=tower.abs_difference))
+    model = keras.Model(x, y)
+    assert profile(model) == Profile(params=28 + 5, trainable_params=28 + 5, macs=2 * 24 + 4)
+
+
+def test_sequential():
+    model = keras.Sequential([keras.Input((9, 7, 4)), layers.Conv2D(6, 3), layers.Flatten(), layers.Dense(5)])
+    assert profile(model).macs == 7 * 5 * 9 * 4 * 6 + 7 * 5 * 6 * 5
+
+
+def test_sequential_in_sequential_in_functional():
+    inner = keras.Sequential([layers.Dense(5), layers.Dense(3)])
+    outer = keras.Sequential([layers.Dense(8), inner])
+    x = keras.Input((6,))
+    assert profile(keras.Model(x, outer(x))).macs == 6 * 8 + 8 * 5 + 5 * 3
+
+
+def test_a_layer_of_a_sequential_that_was_first_called_elsewhere():
+    layer = layers.Conv2D(6, 3, padding="same")
+    layer(keras.Input((9, 7, 4)))
+    assert profile(keras.Sequential([keras.Input((5, 5, 4)), layer])).macs == 25 * 9 * 4 * 6
+
+
+def test_operations_do_not_count():
+    x = keras.Input((6,))
+    y = ops.tanh(layers.Dense(6)(ops.abs(x)))
+    assert profile(keras.Model(x, y)).macs == 36
+
+
+def test_the_weights_of_statistics_and_frozen_layers_are_not_trained():
+    x = keras.Input((8, 8, 4))
+    model = keras.Model(x, residual.basic(x, 4, drop_path=0.1, name="u"))
+    kernels = 2 * 9 * 4 * 4
+    # Dropout's random state is no weight of the model.
+    assert profile(model) == Profile(params=kernels + 32, trainable_params=kernels + 16, macs=64 * kernels)
+    model.get_layer("u_conv1").trainable = False
+    assert profile(model).trainable_params == kernels // 2 + 16
+    assert profile(model).params == model.count_params()
+
+
+def test_layer_scale_is_one_multiply_add_for_each_factor():
+    x = keras.Input((8, 8, 4))
+    assert profile(keras.Model(x, compose.layer_scale(x, 0.1))).macs == 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ((None, 7, 4), layers.Conv2D(6, 3, name="probe")),
+        ((None, 4), layers.Dense(5, name="probe")),
+        ((None, 7, 4), layers.DepthwiseConv2D(3, name="probe")),
+        ((None, 7, 4), layers.SeparableConv2D(6, 3, name="probe")),
+        ((None, 7, 4), layers.Conv2DTranspose(6, 3, name="probe")),
+        ((None, 8), layers.EinsumDense("abc,cd->abd", output_shape=(None, 5), name="probe")),
+    ],
+)
+def test_an_unknown_size_is_refused(shape, layer):
+    with pytest.raises(ValueError, match=r"`model` must have known sizes .*; layer probe works on"):
+        macs(shape, layer)
+
+
+@pytest.mark.parametrize("shapes", [((None, 8), (6, 8)), ((5, 8), (None, 8))])
+def test_an_unknown_number_of_tokens_is_refused(shapes):
+    x = [keras.Input(shape) for shape in shapes]
+    model = keras.Model(x, layers.MultiHeadAttention(2, 4, name="probe")(*x))
+    with pytest.raises(ValueError, match="layer probe works on"):
+        profile(model)
+
+
+def test_an_unbuilt_sequential_is_refused():
+    with pytest.raises(ValueError, match="`model` must be built"):
+        profile(keras.Sequential([layers.Dense(3)]))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+class SubclassedFunctional(keras.Model):
+    def __init__(self, units):
+        x = keras.Input((4,))
+        super().__init__(x, layers.Dense(units)(x))
+
+
+def around(model):
+    x = keras.Input((4,))
+    return keras.Model(x, model(x))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Subclassed, lambda: SubclassedFunctional(3), lambda: around(Subclassed()), lambda: layers.Dense(3)],
+    ids=["subclassed", "functional", "nested", "layer"],
+)
+def test_what_shows_no_graph_is_refused(make):
+    with pytest.raises(TypeError, match=r"`model` must be a functional or sequential keras.Model; got <"):
+        profile(make())
