@@ -4,15 +4,27 @@ import dataclasses
 import difflib
 import fnmatch
 import os
-from numbers import Integral
+from collections.abc import Callable
+from numbers import Integral, Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import keras
 
+import kblocks as kb
 from architectures import googlenet, lenet, mlp, multi_input, resnet, shared_dense, siamese
 from architectures.variant import Shape, Variant, shapes
+
+# What an override must be, by what it replaces; the first that fits.
+KINDS = (
+    (kb.Style, "a kblocks.Style"),
+    (Callable, "a function of a tensor"),
+    (tuple, "a tuple"),
+    (bool, "True or False"),
+    (Real, "a number"),
+    (str, "a string"),
+)
 
 FAMILIES: tuple[ModuleType, ...] = (mlp, multi_input, shared_dense, lenet, resnet, googlenet, siamese)
 
@@ -135,12 +147,19 @@ def _family_of(arch: str) -> ModuleType:
 
 
 def _override(arch: str, spec: Any, overrides: dict[str, Any]) -> Any:
-    fields = [field.name for field in dataclasses.fields(spec)]
-    for key in overrides:
+    fields = {field.name: field for field in dataclasses.fields(spec)}
+    for key, value in overrides.items():
         if key not in fields:
             close = difflib.get_close_matches(key, fields, n=1)
             hint = f"did you mean `{close[0]}`? " if close else ""
             raise TypeError(f"{arch} takes no override `{key}`: {hint}it takes {', '.join(fields)}")
+        if value is None and fields[key].default is None:
+            continue
+        kind, what = next(
+            ((kind, what) for kind, what in KINDS if isinstance(getattr(spec, key), kind)), (object, "anything")
+        )
+        if not isinstance(value, kind):
+            raise TypeError(f"{arch} takes {what} for the override `{key}`; got {value!r}")
     return dataclasses.replace(spec, **overrides)
 
 

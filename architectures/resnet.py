@@ -120,6 +120,8 @@ def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasT
     Raises:
         ValueError: `x` is not of rank 4 or too small for the stem, or `depths` and `widths` differ in length.
     """
+    if not spec.depths:
+        raise ValueError(f"`depths` must hold at least one stage; got {spec.depths}")
     if len(spec.depths) != len(spec.widths):
         raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
     part = scope(name, "resnet")

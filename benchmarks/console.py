@@ -17,16 +17,22 @@ class UsageError(Exception):
     """Something that the person at the keyboard can put right; its text is one sentence that says how."""
 
 
-def launch(main: Callable[[], None]) -> None:
-    """Parses the flags and runs `main`; a `UsageError` becomes one line and exit status 1."""
+def launch(main: Callable[..., None], *, positional: bool = False) -> None:
+    """Parses the flags and runs `main`, with the positional arguments where it takes such.
+
+    A `UsageError` becomes one line and exit status 1.
+    """
 
     def guarded(arguments: list[str]) -> int:
         try:
             if not flags.FLAGS["verbosity"].present:
                 logging.set_verbosity(logging.WARNING)
-            if len(arguments) > 1:
+            if positional:
+                main(arguments[1:])
+            elif len(arguments) > 1:
                 raise UsageError(f"unexpected argument {arguments[1]!r}: options are written --name=value")
-            main()
+            else:
+                main()
         except UsageError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
@@ -35,7 +41,16 @@ def launch(main: Callable[[], None]) -> None:
             return 130
         return 0
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        sys.exit(f"error: {error}")
+    except SystemExit:  # of --help, which absl ends with status 1
+        sys.exit(0)
 
 
 def say(text: str) -> None:

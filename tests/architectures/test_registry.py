@@ -1,0 +1,430 @@
+"""`create`, `names`, `variant`, `family` and the table that `python -m architectures` prints."""
+
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+import architectures
+import kblocks as kb
+from architectures import registry
+from architectures.variant import shapes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FAMILIES = ["mlp", "multi_input", "shared_dense", "lenet", "resnet", "googlenet", "siamese"]
+
+MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
+
+
+def images(model, count=3, seed=0):
+    """Random inputs of a model, as a list."""
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(count, *x.shape[1:])).astype("float32") for x in model.inputs]
+
+
+def predict(model, inputs):
+    outputs = model(inputs if len(inputs) > 1 else inputs[0], training=False)
+    return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "architectures", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+class TestNames:
+    def test_every_row_of_every_family_in_order(self):
+        rows = [name for module in registry.FAMILIES for name in module.VARIANTS]
+        assert architectures.names() == rows
+        assert [module.__name__.removeprefix("architectures.") for module in registry.FAMILIES] == FAMILIES
+
+    def test_every_family_module_is_registered(self):
+        modules = {path.stem for path in (ROOT / "architectures").glob("*.py")}
+        assert modules - {"__init__", "__main__", "registry", "variant"} == set(FAMILIES)
+
+    @pytest.mark.parametrize(
+        ("pattern", "found"),
+        [
+            ("resnet20*", ["resnet20", "resnet20_projection"]),
+            ("*_tiny", [f"{name}_tiny" for name in FAMILIES]),
+            ("resnet?0", ["resnet20", "resnet50"]),
+            ("lenet", ["lenet"]),
+            ("LENET", []),
+            ("", []),
+        ],
+    )
+    def test_a_pattern_restricts(self, pattern, found):
+        assert architectures.names(pattern) == found
+
+    @pytest.mark.parametrize("module", registry.FAMILIES, ids=lambda module: module.__name__)
+    def test_rows_agree_with_their_family(self, module):
+        spec_types = {type(row.spec) for row in module.VARIANTS.values()}
+        assert len(spec_types) == 1
+        assert spec_types.pop().__module__ == module.__name__
+        for name, row in module.VARIANTS.items():
+            assert architectures.variant(name) is row
+            assert architectures.family(name) == module.__name__.removeprefix("architectures.")
+
+    @pytest.mark.parametrize("arch", architectures.names())
+    def test_a_row_tells_its_source(self, arch):
+        assert architectures.variant(arch).source
+
+    def test_two_rows_of_one_name(self):
+        one = SimpleNamespace(__name__="families.one", VARIANTS={"a": None, "b": None})
+        two = SimpleNamespace(__name__="families.two", VARIANTS={"c": None, "b": None})
+        assert registry._index((one,)) == {"a": one, "b": one}
+        with pytest.raises(ValueError, match=r"two rows are called 'b': in families\.one and families\.two"):
+            registry._index((one, two))
+
+    @pytest.mark.parametrize("function", [architectures.create, architectures.variant, architectures.family])
+    def test_an_unknown_name_gets_the_closest(self, function):
+        with pytest.raises(ValueError, match=r"got 'resnet5O' \(the closest are .*resnet50"):
+            function("resnet5O")
+        with pytest.raises(ValueError, match=r"got 'qqqq' \(python -m architectures lists them\)"):
+            function("qqqq")
+
+
+class TestArguments:
+    def test_the_row_itself_by_default(self):
+        model = architectures.create("resnet_tiny")
+        assert model.name == "resnet_tiny"
+        assert model.input_shape == (None, 16, 16, 3)
+        assert model.output_shape == (None, 10)
+
+    def test_the_models_name(self):
+        assert architectures.create("lenet_tiny", name="mine").name == "mine"
+
+    def test_overrides_vary_the_spec_and_leave_the_row(self):
+        before = architectures.variant("resnet_tiny")
+        model = architectures.create("resnet_tiny", depths=(1, 2), widths=(4, 12), dropout=0.5)
+        assert model.get_layer("stage2_unit2_out").output.shape == (None, 8, 8, 12)
+        assert model.get_layer("dropout").rate == 0.5
+        assert architectures.variant("resnet_tiny") == before
+        assert before.spec.depths == (1, 1)
+        assert "dropout" not in [layer.name for layer in architectures.create("resnet_tiny").layers]
+
+    @pytest.mark.parametrize(
+        ("arch", "typo", "meant"),
+        [
+            ("resnet20", "droppath", "drop_path"),
+            ("resnet20", "stem_filter", "stem_filters"),
+            ("lenet", "kernelsize", "kernel_size"),
+            ("googlenet", "auxillary", "auxiliary"),
+            ("siamese_lenet", "join_norm", "joint_norm"),
+            ("mlp_tiny", "unit", "units"),
+        ],
+    )
+    def test_a_mistyped_override_gets_the_closest_field(self, arch, typo, meant):
+        with pytest.raises(TypeError, match=rf"{arch} takes no override `{typo}`: did you mean `{meant}`\?"):
+            architectures.create(arch, **{typo: 1})
+
+    @pytest.mark.parametrize(
+        ("arch", "override", "what"),
+        [
+            ("resnet_tiny", {"style": "relu"}, "a kblocks.Style for the override `style`; got 'relu'"),
+            ("resnet_tiny", {"stem": "cifar"}, "a function of a tensor for the override `stem`; got 'cifar'"),
+            ("resnet_tiny", {"widths": 8}, "a tuple for the override `widths`; got 8"),
+            ("resnet_tiny", {"final_norm": 1}, "True or False for the override `final_norm`; got 1"),
+            ("lenet_tiny", {"dropout": "half"}, "a number for the override `dropout`; got 'half'"),
+        ],
+    )
+    def test_an_override_of_the_wrong_kind_gets_the_right_one(self, arch, override, what):
+        with pytest.raises(TypeError, match=rf"^{arch} takes {what}$"):
+            architectures.create(arch, **override)
+
+    def test_an_override_unlike_any_field_gets_them_all(self):
+        with pytest.raises(TypeError) as error:
+            architectures.create("mlp_tiny", zzz=1)
+        spec = architectures.variant("mlp_tiny").spec
+        assert str(error.value).endswith(f"it takes {', '.join(field.name for field in fields(spec))}")
+
+    @pytest.mark.parametrize(
+        "input_shape",
+        [32, "32x32", (), (32, 0, 3), (32, -1, 3), (32, 32.0, 3), (True, 32, 3), ((32, 32, 3), 4), ((),), [[]]],
+        ids=str,
+    )
+    def test_no_shape(self, input_shape):
+        with pytest.raises(ValueError, match="`input_shape` must be a tuple of positive sizes"):
+            architectures.create("resnet_tiny", input_shape=input_shape)
+
+    @pytest.mark.parametrize(
+        ("arch", "input_shape"),
+        [("resnet_tiny", (CIFAR, CIFAR)), ("siamese_tiny", MNIST), ("siamese_tiny", (MNIST,) * 3)],
+    )
+    def test_a_wrong_number_of_inputs(self, arch, input_shape):
+        count = len(architectures.variant(arch).input_shapes)
+        with pytest.raises(ValueError, match=rf"`input_shape` must give {count} input\(s\) for {arch}"):
+            architectures.create(arch, input_shape=input_shape)
+
+    def test_a_shape_of_the_wrong_rank(self):
+        with pytest.raises(ValueError, match=r"^resnet20 can't be built for inputs of 32×32: `x` must have rank 4"):
+            architectures.create("resnet20", input_shape=(32, 32))
+
+    def test_shapes_of_a_pair_must_agree(self):
+        with pytest.raises(ValueError, match="equal shapes"):
+            architectures.create("siamese_tiny", input_shape=(MNIST, CIFAR))
+
+    def test_sizes_may_be_numpy_integers_and_lists(self):
+        size = np.int64(16)
+        assert shapes([size, size, 3]) == ((16, 16, 3),)
+        assert architectures.create("resnet_tiny", input_shape=(size, size, 3)).input_shape == (None, 16, 16, 3)
+
+    @pytest.mark.parametrize("classes", [-1, 2.0, "10", True], ids=repr)
+    def test_no_number_of_classes(self, classes):
+        with pytest.raises(ValueError, match="`classes` must be an integer of at least 0"):
+            architectures.create("lenet_tiny", classes=classes)
+
+    def test_classes(self):
+        assert architectures.create("lenet_tiny", classes=3).output_shape == (None, 3)
+        labels = np.array([0, 4, 2])
+        assert architectures.create("lenet_tiny", classes=labels.max() + 1).output_shape == (None, 5)
+
+    @pytest.mark.parametrize("pooling", ["mean", "", 1, "AVG"], ids=repr)
+    def test_no_pooling(self, pooling):
+        with pytest.raises(ValueError, match="`pooling` must be 'avg', 'max', 'flatten' or None"):
+            architectures.create("resnet_tiny", pooling=pooling)
+
+    @pytest.mark.parametrize(
+        ("classes", "pooling", "shape"),
+        [
+            (0, None, (None, 8, 8, 8)),
+            (0, "avg", (None, 8)),
+            (0, "max", (None, 8)),
+            (0, "flatten", (None, 512)),
+            (7, None, (None, 7)),
+            (7, "max", (None, 7)),
+            (7, "flatten", (None, 7)),
+        ],
+    )
+    def test_classes_and_pooling(self, classes, pooling, shape):
+        model = architectures.create("resnet_tiny", classes=classes, pooling=pooling)
+        assert model.output_shape == shape
+        if classes:
+            kind = {None: "Average", "max": "Max", "flatten": "Flatten"}[pooling]
+            assert kind in type(model.get_layer("pool")).__name__
+            assert model.get_layer("logits").kernel.shape == (512 if pooling == "flatten" else 8, 7)
+
+    def test_pooling_computes_what_it_says(self):
+        model = architectures.create("resnet_tiny", classes=0)
+        x = images(model)
+        (features,) = predict(model, x)
+        for pooling, expected in (
+            ("avg", features.mean((1, 2))),
+            ("max", features.max((1, 2))),
+            ("flatten", features.reshape(len(features), -1)),
+        ):
+            pooled = architectures.create("resnet_tiny", classes=0, pooling=pooling)
+            pooled.set_weights(model.get_weights())
+            np.testing.assert_allclose(predict(pooled, x)[0], expected, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        "arch", ["mlp_tiny", "lenet_tiny", "multi_input_tiny", "shared_dense_tiny", "siamese_tiny"]
+    )
+    def test_vectors_are_not_pooled(self, arch):
+        for classes in (None, 0):
+            with pytest.raises(ValueError, match="`pooling` must be None where the features are vectors already"):
+                architectures.create(arch, classes=classes, pooling="avg")
+
+    @pytest.mark.parametrize(
+        ("arch", "shape"),
+        [
+            ("mlp_tiny", [(None, 8)]),
+            ("multi_input_tiny", [(None, 2)]),
+            ("shared_dense_tiny", [(None, 2), (None, 2)]),
+            ("lenet_tiny", [(None, 16)]),
+            ("resnet_tiny", [(None, 8, 8, 8)]),
+            ("googlenet_tiny", [(None, 8, 8, 16)]),
+            ("siamese_tiny", [(None, 16)]),
+        ],
+    )
+    def test_no_classes_no_head(self, arch, shape):
+        model = architectures.create(arch, classes=0)
+        assert [y.shape for y in model.outputs] == shape
+        assert not [layer.name for layer in model.layers if "logits" in layer.name]
+
+
+class TestSizes:
+    @pytest.mark.parametrize(
+        ("arch", "input_shape", "sentence"),
+        [
+            ("resnet50", CIFAR, "32×32×3: `x` must be at least 64×64 for the stem `imagenet`; got 32×32"),
+            ("resnet18", (224, 63, 3), "224×63×3: `x` must be at least 64×64 for the stem `imagenet`; got 224×63"),
+            ("googlenet", CIFAR, "32×32×3: `x` must be at least 64×64 for the stem `googlenet`; got 32×32"),
+            ("lenet", (8, 8, 1), "8×8×1: `x` must be at least 5×5 for a window of 5×5 without padding; got 2×2"),
+            ("lenet", (13, 13, 1), "13×13×1: `x` must be at least 5×5 for a window of 5×5 without padding; got 4×4"),
+            ("siamese_tiny", ((8, 8, 1),) * 2, "8×8×1 and 8×8×1: `x` must be at least 5×5"),
+            ("lenet", (None, None, 1), "any×any×1: `x` must have known sizes to be flattened"),
+        ],
+    )
+    def test_too_small_or_unknown(self, arch, input_shape, sentence):
+        with pytest.raises(ValueError, match=r"can't be built") as error:
+            architectures.create(arch, input_shape=input_shape)
+        assert str(error.value).startswith(f"{arch} can't be built for inputs of {sentence}")
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("arch", ["resnet50", "googlenet"])
+    def test_the_error_names_a_stem_that_works(self, arch):
+        with pytest.raises(ValueError, match=r"kblocks\.stem\.cifar, kblocks\.stem\.mnist"):
+            architectures.create(arch, input_shape=CIFAR)
+
+    @pytest.mark.parametrize("input_shape", [MNIST, CIFAR], ids=["mnist", "cifar"])
+    @pytest.mark.parametrize(
+        ("arch", "last", "channels"), [("resnet50", "stage4_unit3_out", 2048), ("googlenet", "stage3_unit2_out", 1024)]
+    )
+    def test_a_small_stem_fits_small_images(self, arch, input_shape, last, channels):
+        model = architectures.create(arch, input_shape=input_shape, classes=10, stem=kb.stem.cifar)
+        size = -(-input_shape[0] // {"resnet50": 8, "googlenet": 4}[arch])
+        assert model.get_layer("stem_out").output.shape[1:3] == input_shape[:2]
+        assert model.get_layer(last).output.shape == (None, size, size, channels)
+
+    @pytest.mark.parametrize("input_shape", [MNIST, CIFAR, (224, 224, 3)], ids=["mnist", "cifar", "imagenet"])
+    @pytest.mark.parametrize("arch", ["mlp_tiny", "lenet_tiny", "resnet_tiny", "googlenet_tiny", "siamese_tiny"])
+    def test_every_family_of_images_at_every_size(self, arch, input_shape):
+        inputs = len(architectures.variant(arch).input_shapes)
+        model = architectures.create(arch, input_shape=input_shape if inputs == 1 else (input_shape,) * inputs)
+        assert [x.shape for x in model.inputs] == [(None, *input_shape)] * inputs
+        (logits,) = predict(model, images(model, 2))
+        assert logits.shape == (2, architectures.variant(arch).classes)
+        assert np.isfinite(logits).all()
+
+    @pytest.mark.parametrize("input_shape", [MNIST, CIFAR], ids=["mnist", "cifar"])
+    @pytest.mark.parametrize(
+        "arch",
+        ["mlp_784_64_10", "lenet5", "lenet", "resnet20", "resnet20_projection", "googlenet_cifar", "siamese_resnet20"],
+    )
+    def test_small_networks_at_small_sizes(self, arch, input_shape):
+        inputs = len(architectures.variant(arch).input_shapes)
+        model = architectures.create(arch, input_shape=input_shape if inputs == 1 else (input_shape,) * inputs)
+        assert model.output_shape == (None, architectures.variant(arch).classes)
+
+    @pytest.mark.parametrize("arch", ["resnet_tiny", "resnet20_projection", "googlenet_tiny"])
+    def test_unknown_sizes(self, arch):
+        model = architectures.create(arch, input_shape=(None, None, 3))
+        for size in (16, 21):
+            x = np.random.default_rng(0).normal(size=(1, size, size, 3)).astype("float32")
+            fixed = architectures.create(arch, input_shape=(size, size, 3))
+            fixed.set_weights(model.get_weights())
+            np.testing.assert_allclose(predict(model, [x])[0], predict(fixed, [x])[0], rtol=1e-4, atol=1e-5)
+
+
+# Keras warns of each list of layers that it looks for in vain, then raises.
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+class TestWeights:
+    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+    @pytest.mark.parametrize("form", [str, Path])
+    @pytest.mark.parametrize("arch", ["lenet_tiny", "resnet_tiny", "siamese_tiny", "shared_dense_tiny"])
+    def test_a_file_of_the_same_network(self, arch, form, ending, tmp_path):
+        saved = architectures.create(arch)
+        rng = np.random.default_rng(1)
+        saved.set_weights([rng.uniform(0.5, 1.5, w.shape).astype("float32") for w in saved.get_weights()])
+        path = tmp_path / f"model{ending}"
+        saved.save(path) if ending == ".keras" else saved.save_weights(path)
+        x = images(saved)
+        loaded = architectures.create(arch, weights=form(path), name="another")
+        for y, expected in zip(predict(loaded, x), predict(saved, x), strict=True):
+            np.testing.assert_array_equal(y, expected)
+        fresh = predict(architectures.create(arch), x)
+        assert any(np.abs(y - z).max() > 1e-3 for y, z in zip(fresh, predict(saved, x), strict=True))
+
+    def test_the_input_shape_may_differ(self, tmp_path):
+        saved = architectures.create("resnet_tiny")
+        saved.save_weights(tmp_path / "a.weights.h5")
+        loaded = architectures.create("resnet_tiny", input_shape=CIFAR, weights=tmp_path / "a.weights.h5")
+        for a, b in zip(saved.get_weights(), loaded.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_no_such_file(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"`weights` must be a file that exists; got '.*none\.weights\.h5'"):
+            architectures.create("lenet_tiny", weights=tmp_path / "none.weights.h5")
+        (tmp_path / "folder.keras").mkdir()
+        with pytest.raises(FileNotFoundError):
+            architectures.create("lenet_tiny", weights=tmp_path / "folder.keras")
+
+    @pytest.mark.parametrize("name", ["model.h5", "model.npz", "imagenet", ""])
+    def test_another_ending(self, name, tmp_path):
+        path = tmp_path / name if name else ""
+        if name:
+            path.write_bytes(b"")
+        with pytest.raises(ValueError, match=r"`weights` must be a file that ends in \.weights\.h5 or \.keras"):
+            architectures.create("lenet_tiny", weights=path)
+
+    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+    @pytest.mark.parametrize(
+        ("arch", "other"),
+        [
+            ("lenet_tiny", "resnet_tiny"),
+            ("resnet_tiny", "lenet_tiny"),
+            ("lenet_tiny", "lenet"),
+            ("resnet20", "resnet_tiny"),
+            ("resnet20_projection", "resnet20"),
+            ("mlp_tiny", "mlp_784_64_10"),
+        ],
+    )
+    def test_a_file_of_another_network(self, arch, other, ending, tmp_path):
+        saved, path = architectures.create(other), tmp_path / f"model{ending}"
+        saved.save(path) if ending == ".keras" else saved.save_weights(path)
+        with pytest.raises(ValueError, match="could not be loaded"):
+            architectures.create(arch, weights=path)
+
+    def test_a_file_of_features_lacks_the_head(self, tmp_path):
+        architectures.create("resnet_tiny", classes=0).save_weights(tmp_path / "features.weights.h5")
+        with pytest.raises(ValueError, match="logits"):
+            architectures.create("resnet_tiny", weights=tmp_path / "features.weights.h5")
+
+
+class TestTable:
+    def test_every_row_with_its_count(self):
+        process = command()
+        assert process.returncode == 0, process.stderr
+        rows = {}
+        for line in process.stdout.splitlines():
+            cells = [cell.strip() for cell in line.split("│")]
+            if len(cells) > 2:
+                rows[cells[1]] = cells[2:-1]
+        assert list(rows) == architectures.names()
+        for arch, (family, shape, classes, params, macs, source) in rows.items():
+            row = architectures.variant(arch)
+            assert family == architectures.family(arch)
+            assert shape.replace("×", "").replace(", ", "") == "".join(str(n) for s in row.input_shapes for n in s)
+            assert (classes, params, macs) == (f"{row.classes:,}", f"{row.params:,}", f"{row.macs:,}")
+            assert source == row.source
+
+    def test_a_pattern(self):
+        process = command("lenet*")
+        assert process.returncode == 0, process.stderr
+        found = [line.split("│")[1].strip() for line in process.stdout.splitlines() if line.startswith("│")]
+        assert found == ["lenet5", "lenet", "lenet_tiny"]
+
+    def test_nothing_found(self):
+        process = command("zzz*")
+        assert process.returncode == 1
+        assert process.stdout == ""
+        assert (
+            process.stderr.splitlines()[-1]
+            == "usage: python -m architectures [PATTERN]; no architecture matches 'zzz*'"
+        )
+
+    @pytest.mark.parametrize("arguments", [["zzz*"], ["lenet", "resnet20"], ["--help"]], ids=" ".join)
+    def test_what_it_does_not_understand_is_one_line(self, arguments, capsys):
+        from architectures.__main__ import main
+
+        assert main(arguments) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert len(captured.err.splitlines()) == 1
+        assert " ".join(arguments) in captured.err

@@ -1,0 +1,46 @@
+"""The README's code runs, and its commands name flags that exist."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^( *)```python\n(.*?)^ *```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(r"python -m (benchmarks\.\w+)((?: --\w+(?:=[^\s`]+)?)*)", README)
+
+
+def test_the_python_code_runs_from_top_to_bottom(tmp_path):
+    code = "\n".join(re.sub(f"^{indent}", "", text, flags=re.MULTILINE) for indent, text in BLOCKS)
+    assert code.count("import") >= 3
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert (tmp_path / "mine.keras").is_file()
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+@pytest.mark.parametrize("module", sorted({module for module, _ in COMMANDS}))
+def test_its_commands_name_flags_that_exist(module):
+    answer = subprocess.run(
+        [sys.executable, "-m", module, "--helpfull"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.stdout, answer.stderr
+    for _, flags in (command for command in COMMANDS if command[0] == module):
+        for flag in shlex.split(flags):
+            name = flag.removeprefix("--").partition("=")[0]
+            assert f"--{name}" in answer.stdout or f"--[no]{name}" in answer.stdout, flag
