@@ -1,10 +1,12 @@
 """The images: MNIST and CIFAR-10 by tensorflow-datasets, an `.npz` file, or generated digits; uint8, in memory."""
 
+import http.client
 import os
 import threading
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +116,7 @@ def from_npz(path: str) -> Dataset:
             if missing:
                 raise UsageError(f"{path} must hold the arrays {', '.join(ARRAYS)}; missing: {', '.join(missing)}")
             arrays = {name: archive[name] for name in ARRAYS}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{path} can't be read as an .npz file: {_first_line(error)}") from None
     for split in ("train", "test"):
         arrays[f"x_{split}"] = _images(path, f"x_{split}", arrays[f"x_{split}"])
@@ -144,6 +146,8 @@ def _labels(path: str, name: str, y: np.ndarray, count: int) -> np.ndarray:
         raise UsageError(f"{path}: {name} must be {count} whole numbers; got {y.dtype} of shape {y.shape}")
     if y.min() < 0:
         raise UsageError(f"{path}: {name} must not be negative; got {y.min()}")
+    if y.max() >= 2**31:
+        raise UsageError(f"{path}: {name} must be below 2^31; got {y.max()}")
     return y.reshape(count).astype("int32")
 
 
@@ -221,7 +225,7 @@ def _unreachable(url: str) -> str:
                 answer[0] = ""
         except urllib.error.HTTPError as error:
             answer[0] = f"{url} answered {error.code}"
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             answer[0] = _first_line(getattr(error, "reason", None) or error)
 
     # A name look-up knows no time-out, so it runs where it can be left behind.

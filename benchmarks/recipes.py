@@ -18,7 +18,8 @@ class Recipe:
         optimizer: a Keras optimiser's name.
         learning_rate: at its peak.
         arguments: of the optimiser, besides the rate.
-        warmup: the share of all steps in which the rate rises linearly from zero; it then falls linearly to zero.
+        warmup: the share of all steps in which the rate rises linearly from zero. It then falls to zero along a cosine;
+            without a rise, linearly.
         batch_size: examples a step.
         augment: whether images of 32×32 and more are mirrored and cropped at random.
     """
@@ -46,27 +47,28 @@ RECIPES = {
 }
 
 
-NAMES = sorted(
-    name.lower()
-    for name, kind in vars(keras.optimizers).items()
+# Not through `keras.optimizers.get`, which does not know each of them.
+OPTIMIZERS = {
+    name.lower(): kind
+    for name, kind in sorted(vars(keras.optimizers).items())
     if isinstance(kind, type)
     and issubclass(kind, keras.optimizers.Optimizer)
     and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
-)
+}
 
 
 def recipe(family: str) -> Recipe:
-    """A family's recipe; Adam at a constant-free linear decay for those that have none of their own."""
+    """A family's recipe; Adam with a linear decay for those that have none of their own."""
     return RECIPES.get(family, Recipe())
 
 
 def optimizer(
     name: str, learning_rate: float, arguments: Mapping[str, Any], *, steps: int, warmup: float
 ) -> keras.optimizers.Optimizer:
-    """A stock Keras optimiser whose rate rises and falls linearly over the run.
+    """A stock Keras optimiser whose rate follows a schedule over the run, see `Recipe`.
 
     Args:
-        name: as `keras.optimizers.get` knows it.
+        name: of its class in `keras.optimizers`, in any case.
         learning_rate: at its peak.
         arguments: of the optimiser, besides the rate.
         steps: of the whole run.
@@ -80,18 +82,20 @@ def optimizer(
     """
     rise = round(warmup * steps)
     if rise:
-        # A decay of power 1 to zero, behind a rise: Keras's own schedules hold both only for the cosine.
+        # Of Keras's schedules only the cosine has a rise in front.
         rate: Any = keras.optimizers.schedules.CosineDecay(
             0.0, max(steps - rise, 1), warmup_target=learning_rate, warmup_steps=rise
         )
     else:
         rate = keras.optimizers.schedules.PolynomialDecay(learning_rate, steps, end_learning_rate=0.0)
-    if name.lower() not in NAMES:
-        close = difflib.get_close_matches(name.lower(), NAMES, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(NAMES)}"
+    if name.lower() not in OPTIMIZERS:
+        close = difflib.get_close_matches(name.lower(), OPTIMIZERS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(OPTIMIZERS)}"
         raise UsageError(f"--optimizer must be the name of a Keras optimiser; got {name!r} ({hint})")
+    if "learning_rate" in arguments:
+        raise UsageError("--optimizer_argument takes no learning_rate: its peak is --learning_rate")
     try:
-        made = keras.optimizers.get({"class_name": name, "config": {"learning_rate": rate, **arguments}})
+        made = OPTIMIZERS[name.lower()](learning_rate=rate, **arguments)
     except (TypeError, ValueError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise UsageError(f"--optimizer={name} can't be made with {given}: {str(error).splitlines()[0]}") from None

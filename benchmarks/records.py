@@ -19,28 +19,31 @@ VERSION = 1
 PACKAGES = ("keras", "numpy", "tensorflow", "jax", "torch", "tensorflow-datasets")
 
 
-def check_writable(path: str) -> None:
-    """Raises a `UsageError` now if a record can't be appended to `path` later."""
+def check_writable(path: str, flag: str = "out") -> None:
+    """Raises a `UsageError` now if the file that a flag names can't be written later."""
     folder = Path(path).resolve().parent
     if not folder.is_dir():
-        raise UsageError(f"--out={path}: there is no folder {folder}")
+        raise UsageError(f"--{flag}={path}: there is no folder {folder}")
     target = path if Path(path).exists() else folder
     if Path(path).is_dir() or not os.access(target, os.W_OK):
-        raise UsageError(f"--out={path} can't be written")
+        raise UsageError(f"--{flag}={path} can't be written")
 
 
 def append(path: str, record: Mapping[str, Any]) -> None:
     """Appends a record as one line, whole or not at all."""
     line = (json.dumps(record, allow_nan=False) + "\n").encode()
     # One write to a file opened for appending: two processes don't mix their lines, a killed one leaves none or all.
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        size = os.fstat(descriptor).st_size
-        if os.write(descriptor, line) != len(line):
-            os.ftruncate(descriptor, size)
-            raise UsageError(f"--out={path}: the disk is full")
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            if os.write(descriptor, line) != len(line):
+                os.ftruncate(descriptor, size)
+                raise UsageError(f"--out={path}: the disk is full")
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UsageError(f"--out={path} can't be written: {error.strerror}") from None
 
 
 def environment() -> dict[str, Any]:

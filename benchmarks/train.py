@@ -55,6 +55,7 @@ def main() -> None:
             rate = done * job.batch_size / seconds
             advance(count, f"epoch {math.ceil(done / steps_per_epoch)}  loss {loss:.4f}  {rate:,.0f} images/s")
 
+    job.engine.sync()
     score = job.task.score(job.model, max(job.batch_size, 256))
     record = {
         **job.record("train"),
@@ -90,7 +91,7 @@ def check_save(path: str) -> None:
     """Raises a `UsageError` now if the network can't be saved to `path` later."""
     if not path.endswith(".keras"):
         raise UsageError(f"--save must be a file that ends in .keras; got {path!r}")
-    records.check_writable(path)
+    records.check_writable(path, "save")
 
 
 def save(job: options.Job, path: str) -> None:

@@ -4,6 +4,7 @@ An engine is built from a model, an optimiser and a task, and has
 
     warm_up()        compiles all that a run needs and leaves model and optimiser as they were; returns the seconds
     run(steps)       trains so many steps, returns their mean loss when the device is done
+    sync()           puts the trained values into the model and the optimiser
     block            how many steps it runs at a time at most
 
 `resident` keeps the data on the device and runs whole blocks of steps there; `fit` is plain `model.fit`, the reference.
@@ -30,6 +31,9 @@ class Engine(Protocol):
 
     def run(self, steps: int) -> float:
         """Trains `steps` steps; returns their mean loss when the device is done."""
+
+    def sync(self) -> None:
+        """Puts the trained values into the variables of the model and the optimiser."""
 
 
 def create(
@@ -67,10 +71,19 @@ def create(
         from benchmarks.engines.fit import FitEngine
 
         return FitEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit)
-    if keras.backend.backend() != "tensorflow":
-        raise UsageError(
-            f"--input=resident has no engine for KERAS_BACKEND={keras.backend.backend()} yet; --input=fit runs on any"
-        )
-    from benchmarks.engines.tensorflow import TensorFlowEngine
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from benchmarks.engines.tensorflow import TensorFlowEngine as Resident
+    elif backend == "jax":
+        from benchmarks.engines.jax import JaxEngine as Resident
+    else:
+        raise UsageError(f"--input=resident has no engine for KERAS_BACKEND={backend}; --input=fit runs on any")
+    return Resident(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit)
 
-    return TensorFlowEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit)
+
+def has_convolution(model: keras.Model) -> bool:
+    """Whether any layer of the model, or of a model in it, is a convolution."""
+    return any(
+        has_convolution(layer) if isinstance(layer, keras.Model) else "Conv" in type(layer).__name__
+        for layer in model.layers
+    )

@@ -55,6 +55,9 @@ class FitEngine:
             left -= count
         return total / steps
 
+    def sync(self) -> None:
+        """Nothing to do: `fit` trains the model's own variables."""
+
     def _fit(self, at: int, count: int) -> float:
         part = slice(at * self._batch_size, (at + count) * self._batch_size)
         inputs = [x[part] for x in self._inputs]

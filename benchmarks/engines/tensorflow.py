@@ -1,11 +1,11 @@
 """The TensorFlow engine: resident data, whole blocks of steps in one `tf.function`."""
 
 import time
-from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
+from benchmarks.engines import has_convolution
 from benchmarks.task import Task
 
 BLOCK_STEPS = 64
@@ -29,7 +29,10 @@ class TensorFlowEngine:
         seed: int,
         jit: str = "auto",
     ) -> None:
-        self.jit = suits_xla(model) if jit == "auto" else jit == "on"
+        if jit == "auto":
+            # On CPU, XLA runs convolutions inside a loop without its fast kernels; dense layers gain from it there too.
+            jit = "on" if tf.config.list_physical_devices("GPU") or not has_convolution(model) else "off"
+        self.jit = jit == "on"
         self._model, self._optimizer, self._task = model, optimizer, task
         self._batch_size, self._seed = batch_size, seed
         self._weights = [variable.value for variable in model.trainable_variables]
@@ -69,6 +72,9 @@ class TensorFlowEngine:
             left -= count
         return float(total) / steps
 
+    def sync(self) -> None:
+        """Nothing to do: the blocks train the model's own variables."""
+
     def _shuffle(self, epoch: int) -> None:
         order = tf.random.experimental.stateless_shuffle(tf.range(self._task.count), seed=[self._seed, epoch])
         used = self._steps_per_epoch * self._batch_size
@@ -102,18 +108,3 @@ class TensorFlowEngine:
             scaled = self._optimizer.scale_loss(loss)
         self._optimizer.apply(tape.gradient(scaled, self._weights), self._model.trainable_variables)
         return loss
-
-
-def suits_xla(model: keras.Model) -> bool:
-    """Whether XLA runs the model's steps faster: on an accelerator any, on CPU those without convolutions."""
-    if tf.config.list_physical_devices("GPU"):
-        return True
-    return not any("Conv" in type(layer).__name__ for layer in _leaves(model))
-
-
-def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
-        else:
-            yield layer
