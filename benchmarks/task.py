@@ -85,13 +85,13 @@ class Classification(Task):
     def __init__(self, dataset: Dataset, *, augment: bool) -> None:
         self._dataset = dataset
         self._augment = augment
-        self._mean, self._std = channel_statistics(dataset.x_train)
+        self.statistics = channel_statistics(dataset.x_train)
         self.count = len(dataset.x_train)
         self.randoms = 3 if augment else 0
         images = dataset.x_train
         if augment:
             # Padded once, with the mean colour: the frame is then zero after the normalisation, as in He et al. 2015.
-            images = frame(images, PAD, np.round(self._mean * 255).astype(np.uint8))
+            images = frame(images, PAD, np.round(self.statistics[0] * 255).astype(np.uint8))
         self.train = {"images": images, "labels": dataset.y_train}
 
     def draw(self, train: Arrays, rows: Any, uniform: Any) -> tuple[list[Any], Any]:
@@ -103,11 +103,11 @@ class Classification(Task):
 
     def prepare(self, inputs: Sequence[Any]) -> list[Any]:
         """`(x / 255 − mean) / std`, channel by channel."""
-        return [normalise(x, self._mean, self._std) for x in inputs]
+        return [normalise(x, *self.statistics) for x in inputs]
 
     def complete(self, model: Model) -> Model:
         """The model behind a normalisation: it takes images of 0 to 255."""
-        return normalised(model, self._mean, self._std)
+        return normalised(model, *self.statistics)
 
     def loss(self, outputs: Sequence[Any], targets: Any) -> Any:
         """Cross-entropy; of further outputs a part."""
@@ -133,7 +133,7 @@ class Pairs(Task):
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._mean, self._std = channel_statistics(dataset.x_train)
+        self.statistics = channel_statistics(dataset.x_train)
         self.count = len(dataset.x_train)
         self.train = pair_arrays(dataset.x_train, dataset.y_train, dataset.classes)
         self._test = pair_arrays(dataset.x_test, dataset.y_test, dataset.classes)
@@ -156,11 +156,11 @@ class Pairs(Task):
 
     def prepare(self, inputs: Sequence[Any]) -> list[Any]:
         """`(x / 255 − mean) / std`, channel by channel."""
-        return [normalise(x, self._mean, self._std) for x in inputs]
+        return [normalise(x, *self.statistics) for x in inputs]
 
     def complete(self, model: Model) -> Model:
         """The model behind a normalisation: it takes images of 0 to 255."""
-        return normalised(model, self._mean, self._std)
+        return normalised(model, *self.statistics)
 
     def loss(self, outputs: Sequence[Any], targets: Any) -> Any:
         """Binary cross-entropy of the logit."""

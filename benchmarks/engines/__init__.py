@@ -7,7 +7,8 @@ An engine is built from a model, an optimiser and a task, and has
     sync()           puts the trained values into the model and the optimiser
     block            how many steps it runs at a time at most
 
-`resident` keeps the data on the device and runs whole blocks of steps there; `fit` is plain `model.fit`, the reference.
+`resident` keeps the data on the device and runs whole blocks of steps there; `fit` is plain `model.fit`, the reference;
+`plain_torch` is the same network in PyTorch alone, the peer.
 """
 
 from typing import Protocol
@@ -17,7 +18,7 @@ import keras
 from benchmarks.console import UsageError
 from benchmarks.task import Task
 
-INPUTS = ("resident", "fit")
+INPUTS = ("resident", "fit", "plain_torch")
 
 
 class Engine(Protocol):
@@ -72,12 +73,22 @@ def create(
 
         return FitEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit)
     backend = keras.backend.backend()
+    if kind == "plain_torch":
+        if backend != "torch":
+            raise UsageError(f"--input=plain_torch needs KERAS_BACKEND=torch; got {backend}")
+        from benchmarks.engines.plain_torch import PlainTorchEngine
+
+        return PlainTorchEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit)
     if backend == "tensorflow":
         from benchmarks.engines.tensorflow import TensorFlowEngine as Resident
     elif backend == "jax":
         from benchmarks.engines.jax import JaxEngine as Resident
+    elif backend == "torch":
+        from benchmarks.engines.torch import TorchEngine as Resident
     else:
-        raise UsageError(f"--input=resident has no engine for KERAS_BACKEND={backend}; --input=fit runs on any")
+        raise UsageError(
+            f"--input=resident has no engine for KERAS_BACKEND={backend}; it takes tensorflow, jax or torch"
+        )
     return Resident(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit)
 
 

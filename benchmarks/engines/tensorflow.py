@@ -1,11 +1,14 @@
 """The TensorFlow engine: resident data, whole blocks of steps in one `tf.function`."""
 
+import inspect
 import time
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from benchmarks.engines import has_convolution
+from benchmarks.engines import fused_norm, has_convolution
+from benchmarks.engines.replay import replay
 from benchmarks.task import Task
 
 BLOCK_STEPS = 64
@@ -15,8 +18,9 @@ BLOCK_BYTES = 2**26
 class TensorFlowEngine:
     """Trains a model in blocks of steps.
 
-    The order of an epoch is drawn once and lies on the device. A block gathers the raw examples of all its steps from
-    the resident arrays, then loops over them: sliced in the loop, XLA on CPU would copy the whole array each step.
+    The order of an epoch and its random numbers are drawn once and lie on the device. A block gathers the raw examples
+    of all its steps from the resident arrays, then loops over them: sliced in the loop, XLA on CPU would copy the whole
+    array each step.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class TensorFlowEngine:
             # On CPU, XLA runs convolutions inside a loop without its fast kernels; dense layers gain from it there too.
             jit = "on" if tf.config.list_physical_devices("GPU") or not has_convolution(model) else "off"
         self.jit = jit == "on"
+        self._fuse = not self.jit
         self._model, self._optimizer, self._task = model, optimizer, task
         self._batch_size, self._seed = batch_size, seed
         self._weights = [variable.value for variable in model.trainable_variables]
@@ -42,7 +47,9 @@ class TensorFlowEngine:
         example_bytes = sum(array.nbytes for name, array in task.train.items()) / task.count
         self.block = int(min(BLOCK_STEPS, max(1, BLOCK_BYTES // (example_bytes * batch_size)), self._steps_per_epoch))
         # A block always gathers `block` rows; the last of an epoch takes some that it doesn't use.
-        self._order = tf.Variable(tf.zeros((self._steps_per_epoch + self.block, batch_size), tf.int32), trainable=False)
+        drawn = (self._steps_per_epoch + self.block, batch_size)
+        self._order = tf.Variable(tf.zeros(drawn, tf.int32), trainable=False)
+        self._uniform = tf.Variable(tf.zeros((*drawn, task.randoms)), trainable=False)
         self._step = 0
         self._steps = tf.function(self._train_steps, jit_compile=self.jit)
         self._block = tf.function(self._train_block)
@@ -53,7 +60,7 @@ class TensorFlowEngine:
         before = [variable.numpy() for variable in variables]
         start = time.perf_counter()
         self._shuffle(0)
-        float(self._block(tf.constant(0), tf.constant(1), tf.constant(0)))
+        float(self._block(tf.constant(0), tf.constant(1)))
         seconds = time.perf_counter() - start
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
@@ -67,7 +74,7 @@ class TensorFlowEngine:
             if at == 0:
                 self._shuffle(epoch)
             count = min(left, self.block, self._steps_per_epoch - at)
-            total += self._block(tf.constant(at), tf.constant(count), tf.constant(self._step))
+            total += self._block(tf.constant(at), tf.constant(count))
             self._step += count
             left -= count
         return float(total) / steps
@@ -76,14 +83,19 @@ class TensorFlowEngine:
         """Nothing to do: the blocks train the model's own variables."""
 
     def _shuffle(self, epoch: int) -> None:
-        order = tf.random.experimental.stateless_shuffle(tf.range(self._task.count), seed=[self._seed, epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(self._task.count), seed=[self._seed, 2 * epoch])
         used = self._steps_per_epoch * self._batch_size
         self._order[: self._steps_per_epoch].assign(tf.reshape(order[:used], (-1, self._batch_size)))
+        shape = (self._steps_per_epoch, *self._uniform.shape[1:])
+        uniform = tf.random.stateless_uniform(shape, seed=[self._seed, 2 * epoch + 1])
+        self._uniform[: self._steps_per_epoch].assign(uniform)
 
-    def _train_block(self, at: tf.Tensor, count: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    def _train_block(self, at: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """The summed loss of `count` steps, from row `at` of the order on."""
-        rows = tf.reshape(tf.slice(self._order, (at, 0), (self.block, self._batch_size)), (-1,))
-        uniform = tf.random.stateless_uniform((rows.shape[0], self._task.randoms), seed=(self._seed, step))
+        examples, randoms = self.block * self._batch_size, self._task.randoms
+        rows = tf.reshape(tf.slice(self._order, (at, 0), (self.block, self._batch_size)), (examples,))
+        uniform = tf.slice(self._uniform, (at, 0, 0), (self.block, self._batch_size, randoms))
+        uniform = tf.reshape(uniform, (examples, randoms))
         inputs, targets = self._task.draw(self._data, rows, uniform)
         return self._steps([self._by_step(x) for x in inputs], self._by_step(targets), count)
 
@@ -102,9 +114,17 @@ class TensorFlowEngine:
         inputs = self._task.prepare(inputs)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._weights)
-            outputs = self._model(inputs if len(inputs) > 1 else inputs[0], training=True)
-            loss = self._task.loss(outputs if isinstance(outputs, list | tuple) else [outputs], targets)
-            loss += sum(self._model.losses)
+            outputs = replay(self._model, inputs, self._call)
+            loss = self._task.loss(outputs, targets)
+            loss += sum(tf.cast(penalty, loss.dtype) for penalty in self._model.losses)
             scaled = self._optimizer.scale_loss(loss)
         self._optimizer.apply(tape.gradient(scaled, self._weights), self._model.trainable_variables)
         return loss
+
+    def _call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        """One operation of the graph, in training; a normalisation by the fused kernel where XLA does not fuse."""
+        if self._fuse and fused_norm.suits(operation, args[0]):
+            return fused_norm.batch_norm(operation, args[0])
+        if "training" in inspect.signature(operation.call).parameters:
+            kwargs["training"] = True
+        return operation(*args, **kwargs)

@@ -18,9 +18,7 @@ def digest(images: np.ndarray, labels: np.ndarray) -> str:
     return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
 
 
-def nearest_mean_accuracy(
-    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
-):
+def nearest_mean_accuracy(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray):
     """The share of `test` [n, features] whose nearest class mean of `train` is that of its own class."""
     means = np.stack([train[train_labels == digit].mean(axis=0) for digit in range(10)])
     squared_distances = np.square(means).sum(axis=1) - 2 * test @ means.T
@@ -73,9 +71,7 @@ def test_a_fresh_process_draws_the_same(shape):
         "print(hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest())"
     )
     root = pathlib.Path(glyphs.__file__).resolve().parents[1]
-    fresh = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
-    )
+    fresh = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
     assert fresh.stdout.strip() == digest(*glyphs.digits(300, shape, seed=7))
 
 

@@ -1,0 +1,53 @@
+"""Batch normalisation by TensorFlow's fused kernel.
+
+Keras computes it on TensorFlow as a dozen elementwise operations, each a pass over the whole tensor, and again as many
+for the gradient. The fused kernel computes the same in a few passes. XLA fuses by itself; without it, as on CPU, this
+takes the place of Keras's own.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def suits(operation: Any, x: Any) -> bool:
+    """Whether the kernel computes what the layer does in training: on images, channels last, in a known precision."""
+    return (
+        type(operation) is keras.layers.BatchNormalization
+        and len(x.shape) == 4
+        and operation.axis in (-1, 3)
+        and operation.trainable
+        and operation.scale
+        and operation.center
+        and not operation.synchronized
+        and operation.compute_dtype in ("float32", "float16", "bfloat16")
+        and operation.variable_dtype == "float32"
+    )
+
+
+def batch_norm(layer: keras.layers.BatchNormalization, x: tf.Tensor) -> tf.Tensor:
+    """`layer(x, training=True)`, its moving statistics updated.
+
+    Args:
+        layer: see `suits`.
+        x: `(batch, height, width, channels)`.
+
+    Returns:
+        A tensor of `x`'s shape, in the layer's compute dtype.
+    """
+    x = tf.cast(x, layer.compute_dtype)
+    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=layer.gamma.value,
+        offset=layer.beta.value,
+        mean=tf.zeros((0,)),
+        variance=tf.zeros((0,)),
+        epsilon=layer.epsilon,
+        is_training=True,
+    )
+    # The kernel hands back the sample's variance, over n − 1; Keras's moving one is that over n.
+    n = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
+    for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance * ((n - 1) / n))):
+        moving.assign(moving * layer.momentum + batch * (1 - layer.momentum))
+    return y

@@ -1,0 +1,186 @@
+"""The peer: the same networks and the same steps in PyTorch alone, written by hand as a PyTorch user would.
+
+Nothing of Keras runs in a step. Data lies on the device as uint8, as in the resident engines; images are channels last.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import keras
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchmarks.console import UsageError
+from benchmarks.task import PAD, Classification, Synthetic, Task
+from kblocks.graph import profile
+
+BLOCK_STEPS = 16
+
+
+def mlp(channels: int, size: int, classes: int) -> nn.Module:
+    """The 784–64–10 network."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * size * size, 64), nn.ReLU(), nn.Linear(64, classes))
+
+
+def lenet(channels: int, size: int, classes: int) -> nn.Module:
+    """LeNet, 32–64–512."""
+    side = ((size - 4) // 2 - 4) // 2
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(64 * side * side, 512), nn.ReLU(), nn.Linear(512, classes),
+    )  # fmt: skip
+
+
+class Unit(nn.Module):
+    """A basic residual unit with the shortcut without parameters."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(after)
+        self.stride, self.more = stride, after - before
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`relu(shortcut(x) + norm(conv(relu(norm(conv(x))))))`."""
+        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)), inplace=True)))
+        if self.more:
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.more))
+        return F.relu(y + x, inplace=True)
+
+
+def resnet20(channels: int, size: int, classes: int) -> nn.Module:
+    """ResNet-20 with option A shortcuts."""
+    units, width = [], 16
+    for filters, stride in ((16, 1), (32, 2), (64, 2)):
+        for i in range(3):
+            units.append(Unit(width, filters, stride if i == 0 else 1))
+            width = filters
+    stem = (nn.Conv2d(channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+    return nn.Sequential(*stem, *units, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
+
+
+NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "mlp_784_64_10": mlp,
+    "lenet": lenet,
+    "resnet20": resnet20,
+}
+PRECISIONS = {"float32": None, "mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}
+
+
+class PlainTorchEngine:
+    """Trains the peer of a model; the model itself is only counted."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        task: Task,
+        *,
+        batch_size: int,
+        seed: int,
+        jit: str = "auto",
+    ) -> None:
+        if model.name not in NETWORKS:
+            raise UsageError(f"--input=plain_torch has the networks {', '.join(NETWORKS)}; got --arch={model.name}")
+        if not isinstance(task, Classification | Synthetic):
+            raise UsageError("--input=plain_torch classifies single images")
+        policy = keras.config.dtype_policy().name
+        if policy not in PRECISIONS:
+            raise UsageError(f"--input=plain_torch takes --dtype_policy {', '.join(PRECISIONS)}; got {policy}")
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.jit = self._device.type == "cuda" if jit == "auto" else jit == "on"
+        torch.manual_seed(seed)
+        shape, classes = model.input_shape[1:], model.output_shape[-1]
+        size, channels = (28, 1) if len(shape) == 1 else (shape[0], shape[2])
+        network = NETWORKS[model.name](channels, size, classes)
+        count, expected = sum(p.numel() for p in network.parameters()), profile(model).trainable_params
+        if count != expected:
+            raise UsageError(f"PyTorch's {model.name} has {count:,} parameters and ours {expected:,}: no comparison")
+        self._network = network.to(self._device, memory_format=torch.channels_last).train()
+        self._optimizer = torch_optimizer(optimizer, self._network)
+        self._autocast = partial(torch.autocast, self._device.type, PRECISIONS[policy], enabled=policy != "float32")
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=policy == "mixed_float16")
+        self._task, self._batch_size = task, batch_size
+        self._augment = isinstance(task, Classification) and task.randoms > 0
+        self._size = size
+        # Synthetic data for vectors comes as vectors; it takes the same normalisation as if it were from -1 to 1.
+        known = isinstance(task, Classification)
+        images, labels = (task.train[name] for name in (("images", "labels") if known else ("x0", "y")))
+        images = images.reshape(len(images), size, size, channels) if images.ndim == 2 else images
+        self._images = torch.from_numpy(images).to(self._device)
+        self._labels = torch.from_numpy(labels.reshape(len(images))).long().to(self._device)
+        mean, std = task.statistics if known else ((0.5,) * channels, (0.5,) * channels)
+        self._scale = torch.tensor([1 / (255 * s) for s in std], device=self._device)
+        self._shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=self._device)
+        self._steps_per_epoch = task.count // batch_size
+        self.block = min(BLOCK_STEPS, self._steps_per_epoch)
+        self._step = 0
+        self._loss = torch.compile(self._compute_loss) if self.jit else self._compute_loss
+
+    def warm_up(self) -> float:
+        """Compiles all that a run needs; returns the seconds. One step is trained: nothing here is saved."""
+        start = time.perf_counter()
+        self._shuffle()
+        float(self._train_step(0))
+        return time.perf_counter() - start
+
+    def run(self, steps: int) -> float:
+        """Trains `steps` steps; returns their mean loss when the device is done."""
+        total = torch.zeros((), device=self._device)
+        for _ in range(steps):
+            at = self._step % self._steps_per_epoch
+            if at == 0:
+                self._shuffle()
+            total += self._train_step(at)
+            self._step += 1
+        return float(total) / steps
+
+    def sync(self) -> None:
+        """There is nothing of Keras to put anything into."""
+
+    def _shuffle(self) -> None:
+        order = torch.randperm(self._task.count, device=self._device)[: self._steps_per_epoch * self._batch_size]
+        self._order = order.view(-1, self._batch_size)
+
+    def _train_step(self, at: int) -> torch.Tensor:
+        rows = self._order[at]
+        self._optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            loss = self._loss(self._images[rows], self._labels[rows])
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return loss.detach()
+
+    def _compute_loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self._augment:
+            images = self._crop_and_flip(images)
+        x = (images.float() * self._scale - self._shift).permute(0, 3, 1, 2)
+        return F.cross_entropy(self._network(x), labels)
+
+    def _crop_and_flip(self, images: torch.Tensor) -> torch.Tensor:
+        """A random window of each framed image, mirrored with probability one half."""
+        n, side = len(images), torch.arange(self._size, device=self._device)
+        top, left = torch.randint(2 * PAD + 1, (2, n, 1), device=self._device)
+        across = torch.where(torch.rand(n, 1, device=self._device) < 0.5, side, self._size - 1 - side) + left
+        return images[torch.arange(n, device=self._device)[:, None, None], (top + side)[:, :, None], across[:, None, :]]
+
+
+def torch_optimizer(optimizer: keras.optimizers.Optimizer, network: nn.Module) -> torch.optim.Optimizer:
+    """PyTorch's optimiser of the same name, at the schedule's first rate: the rate does not change a step's time."""
+    config = getattr(optimizer, "inner_optimizer", optimizer).get_config()
+    name, rate, decay = config["name"].lower(), 1e-3, config.get("weight_decay") or 0.0
+    if name == "sgd":
+        momentum = config["momentum"]
+        nesterov = config["nesterov"] and momentum > 0
+        return torch.optim.SGD(network.parameters(), rate, momentum, weight_decay=decay, nesterov=nesterov)
+    if name == "adam":
+        return torch.optim.Adam(network.parameters(), rate, weight_decay=decay)
+    if name == "adamw":
+        return torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
+    raise UsageError(f"--input=plain_torch takes the optimisers sgd, adam and adamw; got {name}")

@@ -1,0 +1,425 @@
+"""The scripts as a person runs them: what they print, what they write, and one sentence where something is wrong."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from benchmarks import glyphs
+
+ROOT = Path(__file__).resolve().parents[2]
+BACKEND = keras.backend.backend()
+
+# A start costs seconds, so many runs share a process: each begins with the flags as they were.
+MANY = """
+import importlib, json, logging, os, sys, tempfile
+from absl import flags
+from absl.testing import flagsaver
+
+modules = {name: importlib.import_module(f"benchmarks.{name}") for name in ("train", "throughput")}
+from benchmarks.console import launch
+
+# It warns of functions that are traced often, as those of so many runs are.
+logging.getLogger("tensorflow").setLevel("ERROR")
+answers = {}
+real = os.dup(1), os.dup(2)
+for name, (script, arguments) in json.load(sys.stdin).items():
+    sys.argv = [f"{script}.py", *arguments]
+    saved = flagsaver.save_flag_values(flags.FLAGS)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        os.dup2(out.fileno(), 1), os.dup2(err.fileno(), 2)
+        try:
+            launch(modules[script].main)
+        except SystemExit as leaving:
+            code = leaving.code
+            if isinstance(code, str):
+                print(code, file=sys.stderr)
+                code = 1
+        except Exception:
+            import traceback
+
+            traceback.print_exc()
+            code = "an exception"
+        finally:
+            sys.stdout.flush(), sys.stderr.flush()
+            os.dup2(real[0], 1), os.dup2(real[1], 2)
+        out.seek(0), err.seek(0)
+        answers[name] = [code, out.read().decode(), err.read().decode()]
+    flagsaver.restore_flag_values(saved)
+print(json.dumps(answers))
+"""
+
+
+def python(*arguments, given="", cwd=ROOT, timeout=300, **environment):
+    """Runs Python in the checkout; an environment variable of `None` is taken out."""
+    inherited = {**os.environ, "KERAS_BACKEND": BACKEND, "COLUMNS": "120"}
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "TFDS_DATA_DIR"):
+        inherited.pop(name, None)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**inherited, **environment},
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the drawn digits `digits.npz`, too small ones and no images at all."""
+    where = tmp_path_factory.mktemp("scripts")
+    train, test = glyphs.digits(2000, seed=0), glyphs.digits(500, seed=1)
+    np.savez(where / "digits.npz", x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1])
+    small = {f"x_{split}": np.zeros((20, 4, 4), np.uint8) for split in ("train", "test")}
+    np.savez(where / "small.npz", **small, **{f"y_{split}": np.arange(20) % 10 for split in ("train", "test")})
+    (where / "bad.npz").write_bytes((where / "digits.npz").read_bytes()[:5000])
+    return where
+
+
+LENET = ("--arch=lenet_tiny", "--data=npz:{folder}/digits.npz")
+
+# Name: script, flags, and what the one line must tell.
+WRONG = {
+    "unknown network": ("train", ["--arch=lenet_tiney"], ["--arch", "'lenet_tiney'", "lenet_tiny"]),
+    "unknown data set": ("train", ["--dataset=mnits"], ["--dataset", "'mnits'", "did you mean mnist?"]),
+    "unknown source": ("train", ["--data=tfdss"], ["--data", "'tfdss'", "did you mean tfds?"]),
+    "unknown input": ("train", ["--input=resident1"], ["--input", "did you mean resident?"]),
+    "unknown policy": ("train", ["--dtype_policy=mixed_float61"], ["--dtype_policy", "did you mean mixed_float16?"]),
+    "unknown jit": ("train", ["--jit=maybe"], ["--jit", "auto, on, off", "'maybe'"]),
+    "unknown optimiser": ("train", [*LENET, "--optimizer=adamm"], ["--optimizer", "'adamm'", "adam"]),
+    "unknown argument": ("train", [*LENET, "--optimizer=sgd", "--optimizer_argument=momentun=1"], ["momentun"]),
+    "no value": ("train", [*LENET, "--optimizer_argument=momentum"], ["--optimizer_argument", "KEY=VALUE"]),
+    "unknown override": ("train", [*LENET, "--override=dropuot=0.5"], ["`dropuot`", "did you mean `dropout`?"]),
+    "bad override": ("train", [*LENET, "--override=style=style.NOPE"], ["--override", "'style.NOPE'", "kblocks"]),
+    "no file": ("train", ["--data=npz:{folder}/none.npz"], ["there is no file", "none.npz"]),
+    "bad file": ("train", ["--data=npz:{folder}/bad.npz"], ["bad.npz"]),
+    "no path": ("train", ["--data=npz:PATH"], ["npz:PATH"]),
+    "no data": ("train", ["--dataset=mnist", "--data_dir={folder}/empty"], ["mnist is not in", "--data=generated"]),
+    "large batch": ("train", [*LENET, "--batch_size=2001"], ["--batch_size", "2000", "got 2001"]),
+    "small images": (
+        "train",
+        ["--arch=lenet_tiny", "--data=npz:{folder}/small.npz", "--batch_size=4"],
+        ["lenet_tiny can't be built for inputs of 4×4×1"],
+    ),
+    "vectors": ("train", ["--arch=multi_input_tiny", "--data=npz:{folder}/digits.npz"], ["multi_input_tiny"]),
+    "augmented pairs": (
+        "train",
+        ["--arch=siamese_tiny", "--data=npz:{folder}/digits.npz", "--augment"],
+        ["--augment is for classification"],
+    ),
+    "two outputs for fit": (
+        "throughput",
+        ["--arch=shared_dense_tiny", "--dataset=synthetic", "--input=fit"],
+        ["--input=fit", "one output"],
+    ),
+    "no folder for the network": ("train", [*LENET, "--save={folder}/nowhere/net.keras"], ["--save=", "no folder"]),
+    "wrong ending": ("train", [*LENET, "--save={folder}/net.h5"], ["--save", ".keras", "net.h5"]),
+    "no folder for the record": ("train", [*LENET, "--out={folder}/nowhere/runs.jsonl"], ["--out=", "no folder"]),
+    "a folder for the record": ("throughput", [*LENET, "--out={folder}"], ["--out=", "can't be written"]),
+    "positional": ("train", [*LENET, "arch=lenet"], ["unexpected argument 'arch=lenet'", "--name=value"]),
+    "no flag": ("train", [*LENET, "--nonsense=1"], ["nonsense"]),
+    "no number": ("train", [*LENET, "--batch_size=many"], ["--batch_size=many"]),
+    "no steps": ("throughput", [*LENET, "--steps=0"], ["--steps=0"]),
+    "data and synthetic": ("throughput", [*LENET, "--dataset=synthetic"], ["--dataset=synthetic takes no --data"]),
+    "nothing to learn": ("train", ["--arch=lenet_tiny", "--dataset=synthetic"], ["synthetic", "benchmarks.throughput"]),
+    "diverged": (
+        "train",
+        [*LENET, "--optimizer=sgd", "--learning_rate=3e38", "--epochs=3"],
+        ["the loss became", "--learning_rate", "nothing was written"],
+    ),
+    "diverged in throughput": (
+        "throughput",
+        [*LENET, "--optimizer=sgd", "--learning_rate=3e38", "--steps=30"],
+        ["the loss became", "nothing was written"],
+    ),
+}  # fmt: skip
+
+SHORT = (*LENET, "--epochs=2", "--batch_size=32")
+RUNS = {
+    "train": ("train", [*SHORT, "--out={folder}/train.jsonl", "--save={folder}/net.keras"]),
+    "train again": ("train", [*SHORT, "--out={folder}/again.jsonl"]),
+    "train otherwise": ("train", [*SHORT, "--out={folder}/again.jsonl", "--seed=1"]),
+    "fit": ("train", [*SHORT, "--input=fit", "--out={folder}/fit.jsonl"]),
+    "pairs": (
+        "train",
+        ["--arch=siamese_tiny", "--data=npz:{folder}/digits.npz", "--epochs=1", "--out={folder}/pairs.jsonl"],
+    ),
+    "throughput": ("throughput", [*LENET, "--steps=57", "--batch_size=16", "--out={folder}/throughput.jsonl"]),
+    "throughput without warm-up": (
+        "throughput",
+        [*LENET, "--steps=7", "--batch_size=16", "--warmup_steps=0", "--input=fit", "--out={folder}/throughput.jsonl"],
+    ),
+    "synthetic": (
+        "throughput",
+        [
+            *("--arch=shared_dense_tiny", "--dataset=synthetic", "--batch_size=8", "--steps=20"),
+            "--out={folder}/synthetic.jsonl",
+        ],
+    ),
+    "overridden": (
+        "throughput",
+        [
+            *("--arch=googlenet_tiny", "--dataset=synthetic", "--batch_size=4", "--steps=3"),
+            *("--override=auxiliary=True", "--override=style=style.RELU_BN", "--out={folder}/overridden.jsonl"),
+        ],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def answers(folder):
+    """What every run of `WRONG` and `RUNS` returned, printed and complained of."""
+
+    def filled(arguments, *more):
+        return [argument.replace("{folder}", str(folder)) for argument in (*arguments, *more)]
+
+    jobs = {name: (script, filled(arguments)) for name, (script, arguments) in RUNS.items()}
+    for name, (script, arguments, _) in WRONG.items():
+        given = {argument.partition("=")[0] for argument in arguments}
+        more = [] if "--out" in given else ["--out={folder}/wrong.jsonl"]
+        if script == "train" and "--save" not in given:
+            more.append("--save={folder}/wrong.keras")
+        jobs[name] = (script, filled(arguments, *more))
+    # Of the network nothing is asked: its addresses lead nowhere.
+    code = "from benchmarks import data\ndata.ORIGINS = dict.fromkeys(data.ORIGINS, 'http://127.0.0.1:1/')\n" + MANY
+    done = python("-c", code, given=json.dumps(jobs))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def record(path):
+    """The only record of a file."""
+    (line,) = Path(path).read_text().splitlines()
+    return json.loads(line)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(answers, folder, name):
+    code, out, err = answers[name]
+    assert code == 1
+    assert err.startswith("error: ")
+    assert err.endswith("\n")
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in out + err
+    for part in WRONG[name][2]:
+        assert part in err
+    left = {path.name for path in folder.iterdir()}
+    assert not [
+        other for other in left if "wrong" in other or "nowhere" in other or other.endswith((".h5", ".partial"))
+    ]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_says_what_it_did_and_complains_of_nothing(answers, name):
+    code, out, err = answers[name]
+    assert (code, err) == (0, "")
+    (bar,) = re.findall(r"^(?:training|timing) .*━.*$", out, re.MULTILINE)
+    done, total = re.search(r"(\d+)/(\d+)", bar).groups()
+    assert done == total
+    assert re.search(r"loss \d+\.\d{4}", bar)
+    assert "images/s" in bar
+    for part in ("parameters", "multiply-adds an image", "compilation", f"{BACKEND} on "):
+        assert part in out
+    assert "error" not in out.lower()
+
+
+COMMON = {
+    "version", "script", "arch", "overrides", "dataset", "data", "input", "batch_size", "backend", "dtype_policy",
+    "jit", "optimizer", "learning_rate", "seed", "params", "trainable_params", "macs", "environment",
+    "images_per_second", "compile_seconds", "final_loss", "steps",
+}  # fmt: skip
+TRAIN = {"epochs", "train_seconds", "total_seconds", "test_accuracy"}
+THROUGHPUT = {"warmup_steps", "step_ms_p50", "step_ms_min", "step_ms_max", "block_steps", "block_seconds"}
+
+
+def test_a_training_is_recorded(answers, folder):
+    made = record(folder / "train.jsonl")
+    assert set(made) >= COMMON | TRAIN
+    expected = {
+        "version": 1, "script": "train", "arch": "lenet_tiny", "overrides": [], "dataset": "digits.npz",
+        "data": f"npz:{folder}/digits.npz", "input": "resident", "batch_size": 32, "backend": BACKEND,
+        "dtype_policy": "float32", "optimizer": "adam", "learning_rate": 2e-3, "seed": 0, "params": 3146,
+        "trainable_params": 3146, "macs": 111_008, "epochs": 2, "steps": 2 * (2000 // 32),
+    }  # fmt: skip
+    assert {key: made[key] for key in expected} == expected
+    assert 0.2 < made["test_accuracy"] <= 1
+    assert 0 < made["final_loss"] < math.log(10)
+    assert made["images_per_second"] == pytest.approx(made["steps"] * 32 / made["train_seconds"])
+    assert made["train_seconds"] + made["compile_seconds"] < made["total_seconds"]
+    out = answers["train"][1]
+    assert "lenet_tiny on digits.npz: 3,146 trainable parameters, 2,000 training examples, batches of 32" in out
+    assert f"{100 * made['test_accuracy']:.2f} %" in out
+    assert f"{made['images_per_second']:,.0f} images/s" in out
+    assert f"saved {folder}/net.keras" in out
+
+
+def test_the_saved_network_has_the_recorded_accuracy(answers, folder):
+    assert answers["train"][0] == 0
+    model = keras.models.load_model(folder / "net.keras")
+    with np.load(folder / "digits.npz") as digits:
+        logits = model.predict(digits["x_test"][..., None], verbose=0)
+        accuracy = np.mean(logits.argmax(1) == digits["y_test"])
+    assert accuracy == pytest.approx(record(folder / "train.jsonl")["test_accuracy"], abs=0.0021)
+    assert not list(folder.glob(".*"))
+
+
+def test_a_seed_fixes_the_result(answers, folder):
+    assert answers["train again"][0] == answers["train otherwise"][0] == 0
+    first = record(folder / "train.jsonl")
+    same, other = (json.loads(line) for line in (folder / "again.jsonl").read_text().splitlines())
+    assert (same["final_loss"], same["test_accuracy"]) == (first["final_loss"], first["test_accuracy"])
+    assert other["final_loss"] != first["final_loss"]
+    assert other["seed"] == 1
+
+
+def test_fit_is_recorded_as_such(answers, folder):
+    assert answers["fit"][0] == 0
+    made = record(folder / "fit.jsonl")
+    assert set(made) >= COMMON | TRAIN
+    assert (made["input"], made["steps"]) == ("fit", 124)
+    assert 0.2 < made["test_accuracy"] <= 1
+
+
+def test_pairs_are_scored_as_pairs(answers, folder):
+    assert answers["pairs"][0] == 0
+    made = record(folder / "pairs.jsonl")
+    assert "test_accuracy" not in made
+    assert 0.4 < made["test_pair_accuracy"] <= 1
+    assert "test pair accuracy" in answers["pairs"][1]
+
+
+def test_throughput_is_all_images_over_all_seconds(answers, folder):
+    assert answers["throughput"][0] == answers["throughput without warm-up"][0] == 0
+    resident, fit = (json.loads(line) for line in (folder / "throughput.jsonl").read_text().splitlines())
+    for made, steps, kind in ((resident, 57, "resident"), (fit, 7, "fit")):
+        assert set(made) >= COMMON | THROUGHPUT
+        assert not set(made) & {"test_accuracy", "epochs"}
+        assert (made["script"], made["steps"], made["batch_size"], made["input"]) == ("throughput", steps, 16, kind)
+        assert sum(made["block_steps"]) == steps
+        assert len(made["block_steps"]) == len(made["block_seconds"]) > 1
+        assert made["images_per_second"] == pytest.approx(16 * steps / sum(made["block_seconds"]))
+        each = [1000 * s / n for n, s in zip(made["block_steps"], made["block_seconds"], strict=True)]
+        assert made["step_ms_min"] == pytest.approx(min(each))
+        assert made["step_ms_max"] == pytest.approx(max(each))
+        assert made["step_ms_p50"] == pytest.approx(np.median(each))
+    assert resident["warmup_steps"] >= 5
+    assert fit["warmup_steps"] == 0
+    assert f"{resident['images_per_second']:,.0f} images/s" in answers["throughput"][1]
+
+
+def test_synthetic_data_is_called_so(answers, folder):
+    assert answers["synthetic"][0] == 0
+    made = record(folder / "synthetic.jsonl")
+    assert (made["dataset"], made["data"], made["params"]) == ("synthetic", "synthetic", 14)
+
+
+def test_overrides_are_recorded_and_take_effect(answers, folder):
+    assert answers["overridden"][0] == 0
+    made = record(folder / "overridden.jsonl")
+    assert made["overrides"] == ["auxiliary=True", "style=style.RELU_BN"]
+    # More than the row's own 1,670: two heads more; and statistics that are not trained.
+    assert made["params"] > made["trainable_params"] > 1670
+
+
+@pytest.mark.parametrize("script", ["train", "throughput"])
+def test_help_is_for_reading(script):
+    done = python("-m", f"benchmarks.{script}", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"python -m benchmarks.{script}" in done.stdout
+    told = set(re.findall(r"^  --(?:\[no\])?(\w+):", done.stdout, re.MULTILINE))
+    shared = {
+        "arch", "override", "dataset", "data", "data_dir", "input", "batch_size", "optimizer", "optimizer_argument",
+        "learning_rate", "augment", "dtype_policy", "jit", "seed", "out",
+    }  # fmt: skip
+    assert told >= shared | ({"epochs", "save"} if script == "train" else {"steps", "warmup_steps"})
+    assert not told & ({"steps"} if script == "train" else {"epochs", "save"})
+    assert max(map(len, done.stdout.splitlines())) <= 120
+
+
+def test_a_script_runs_from_the_command_line(folder, tmp_path):
+    arguments = [argument.replace("{folder}", str(folder)) for argument in LENET]
+    done = python("-m", "benchmarks.train", *arguments, f"--out={tmp_path}/runs.jsonl")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert record(tmp_path / "runs.jsonl")["environment"]["command"] == [
+        "train.py", *arguments, f"--out={tmp_path}/runs.jsonl"
+    ]  # fmt: skip
+    wrong = python("-m", "benchmarks.throughput", "--epochs=2")
+    assert wrong.returncode == 1
+    assert re.fullmatch(r"error: .*epochs.*\n", wrong.stderr)
+    assert wrong.stdout == ""
+
+
+HIDE = """
+import importlib.abc, importlib.util, runpy, sys
+
+class Hidden(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {module!r}:
+            raise ModuleNotFoundError(name, name=name)
+
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == {module!r} else find_spec(name, package)
+sys.meta_path.insert(0, Hidden())
+sys.argv = ["train.py"]
+runpy.run_module("benchmarks.train", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("module", ["absl", "rich", "keras"])
+def test_a_missing_extra_is_told_with_the_install_line(module):
+    done = python("-c", HIDE.format(module=module))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert f"need the package {module}: pip install -e '.[bench]'" in line
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+@pytest.mark.parametrize("kind", ["resident", "fit"])
+def test_jax_needs_no_tensorflow(folder, tmp_path, kind):
+    hidden = HIDE.replace("runpy.run_module", "sys.argv += {arguments!r}\nrunpy.run_module").format(
+        module="tensorflow",
+        arguments=[
+            "--arch=mlp_tiny",
+            f"--data=npz:{folder}/digits.npz",
+            f"--input={kind}",
+            f"--out={tmp_path}/r.jsonl",
+        ],
+    )
+    done = python("-c", hidden, KERAS_BACKEND="jax")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert record(tmp_path / "r.jsonl")["backend"] == "jax"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "metric", "least"),
+    [
+        (("--arch=lenet", "--dataset=mnist"), "test_accuracy", 0.985),
+        (("--arch=siamese_lenet", "--dataset=mnist"), "test_pair_accuracy", 0.95),
+        (("--arch=resnet20", "--dataset=cifar10", "--epochs=2"), "test_accuracy", 0.55),
+    ],
+    ids=["lenet", "siamese_lenet", "resnet20"],
+)
+def test_networks_learn_the_real_images(real, tmp_path, arguments, metric, least):
+    real("mnist" if "--dataset=mnist" in arguments else "cifar10")
+    done = python(
+        *("-m", "benchmarks.train", *arguments, f"--out={tmp_path}/runs.jsonl"),
+        timeout=3600,
+        TFDS_DATA_DIR=os.environ["TFDS_DATA_DIR"],
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    made = record(tmp_path / "runs.jsonl")
+    assert made[metric] >= least
+    assert (made["dataset"], made["data"]) == (arguments[1].partition("=")[2], "tfds")

@@ -1,0 +1,397 @@
+"""What is trained: batches, losses and scores against plain NumPy, and the saved network against the trained one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import architectures
+from benchmarks import task
+from benchmarks.console import UsageError
+from benchmarks.data import Dataset
+from benchmarks.task import Classification, Pairs, Synthetic
+
+
+def array(x):
+    """Any backend's tensor as NumPy's."""
+    return ops.convert_to_numpy(x)
+
+
+def below_one(*shape, seed=0):
+    """Uniform random numbers, float32."""
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+def labelled(y_train, y_test, classes, shape=(4, 4, 1), seed=0):
+    """A data set of random images with these labels."""
+    rng = np.random.default_rng(seed)
+    x = [rng.integers(0, 256, (len(y), *shape), dtype=np.uint8) for y in (y_train, y_test)]
+    return Dataset("drawn", "npz:drawn", x[0], np.int32(y_train), x[1], np.int32(y_test), classes)
+
+
+@pytest.mark.parametrize(("shape", "pad"), [((32, 32, 3), 4), ((5, 7, 1), 1), ((6, 4, 2), 3)])
+def test_crop_and_flip_is_a_window_perhaps_mirrored(shape, pad):
+    height, width, channels = shape
+    rng = np.random.default_rng(0)
+    framed = rng.integers(0, 256, (9, height + 2 * pad, width + 2 * pad, channels), dtype=np.uint8)
+    rows, uniform = rng.integers(0, 9, 200).astype("int32"), below_one(200, 3)
+    uniform[:4] = [[0, 0, 0], [0, 0, 0.5], [np.nextafter(np.float32(1), np.float32(0))] * 3, [0.5, 0.5, 0.49999]]
+    expected = []
+    for row, (top, left, mirror) in zip(rows, uniform, strict=True):
+        y, x = int(top * (2 * pad + 1)), int(left * (2 * pad + 1))
+        window = framed[row, y : y + height, x : x + width]
+        expected.append(window if mirror < 0.5 else window[:, ::-1])
+    windows = array(task.crop_and_flip(framed, rows, uniform, shape))
+    assert windows.dtype == np.uint8
+    np.testing.assert_array_equal(windows, np.stack(expected))
+
+
+def test_every_offset_is_cropped_and_half_is_mirrored():
+    # Every pixel tells where it stood, and none has the colour of the frame, which is the mean.
+    place = np.r_[0:32, 200:232].astype(np.uint8).reshape(1, 8, 8, 1)
+    work = Classification(Dataset("place", "npz:place", place, np.zeros(1), place, np.zeros(1), 10), augment=True)
+    n = 20_000
+    (windows,), _ = work.draw(work.train, np.zeros(n, "int32"), below_one(n, work.randoms, seed=3))
+    framed = np.pad(place[0, ..., 0], 4, constant_values=116)
+    found = {}
+    for y in range(9):
+        for x in range(9):
+            window = framed[y : y + 8, x : x + 8]
+            found[window.tobytes()], found[window[:, ::-1].tobytes()] = (y, x, 0), (y, x, 1)
+    assert len(found) == 2 * 81
+    counts = np.zeros((9, 9, 2), int)
+    for window in array(windows):
+        counts[found[window.tobytes()]] += 1
+    # Binomial: 123.5 ± 11.1 in each of 162 cells, 10,000 ± 71 mirrored.
+    assert np.abs(counts - n / 162).max() < 5 * 11.1
+    assert abs(counts[..., 1].sum() - n / 2) < 5 * 71
+
+
+def test_labels_stay_with_their_images_when_augmented(small):
+    images = small(40, (8, 8, 3))
+    work = Classification(images, augment=True)
+    rows = np.random.default_rng(0).permutation(40).astype("int32")
+    # The middle offset, not mirrored: the images themselves.
+    uniform = np.tile(np.float32([0.5, 0.5, 0.25]), (40, 1))
+    (x,), y = work.draw(work.train, rows, uniform)
+    np.testing.assert_array_equal(array(x), images.x_train[rows])
+    np.testing.assert_array_equal(array(y), images.y_train[rows])
+
+
+def test_without_augmentation_a_batch_is_its_rows(small):
+    images = small(40, (8, 8, 3))
+    work = Classification(images, augment=False)
+    rows = np.array([5, 39, 0, 5], "int32")
+    (x,), y = work.draw(work.train, rows, below_one(4, work.randoms))
+    np.testing.assert_array_equal(array(x), images.x_train[rows])
+    np.testing.assert_array_equal(array(y), images.y_train[rows])
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (3, 5, 2)])
+def test_normalised_images_have_mean_0_and_deviation_1(shape):
+    rng = np.random.default_rng(1)
+    # Channels that differ in brightness and contrast.
+    x = np.clip(rng.normal(60, 25, (700, *shape)) + 40 * np.arange(shape[-1]), 0, 255).astype(np.uint8)
+    images = Dataset("drawn", "npz:drawn", x, np.zeros(700, "int32"), x[:1], np.zeros(1, "int32"), 10)
+    (prepared,) = Classification(images, augment=False).prepare([x])
+    prepared = array(prepared)
+    assert prepared.dtype == np.float32
+    exact = x.astype("float64")
+    exact = (exact - exact.mean((0, 1, 2))) / exact.std((0, 1, 2))
+    np.testing.assert_allclose(prepared, exact, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(prepared.astype("float64").mean((0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(prepared.astype("float64").std((0, 1, 2)), 1, atol=1e-5)
+
+
+def test_images_of_one_colour_are_normalised_to_zero():
+    mean, std = task.channel_statistics(np.full((5, 4, 4, 1), 200, np.uint8))
+    np.testing.assert_allclose(array(task.normalise(np.full((1, 4, 4, 1), 200, np.uint8), mean, std)), 0, atol=1e-3)
+
+
+def test_the_frame_is_about_zero_when_normalised(small):
+    work = Classification(small(50, (8, 8, 3)), augment=True)
+    framed = work.train["images"]
+    assert framed.shape == (50, 16, 16, 3)
+    (prepared,) = work.prepare([framed])
+    border = np.ones((16, 16), bool)
+    border[4:12, 4:12] = False
+    # Half a step of 255 is what rounding to uint8 leaves.
+    assert np.abs(array(prepared)[:, border]).max() <= 0.5 / 255 / work.statistics[1].min() + 1e-6
+    np.testing.assert_array_equal(framed[:, 4:12, 4:12], small(50, (8, 8, 3)).x_train)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """A task of 5 classes of unequal sizes, 60,000 of its pairs, and what they show."""
+    rng = np.random.default_rng(0)
+    y = np.concatenate([np.arange(5), rng.choice(5, 295, p=[0.1, 0.1, 0.2, 0.25, 0.35])])
+    images = labelled(y, np.arange(50) % 5, 5)
+    # The images tell which row they are.
+    images.x_train.reshape(300, -1)[:, :2] = np.stack(np.divmod(np.arange(300), 256), axis=1)
+    work = Pairs(images)
+    rows = np.arange(60_000, dtype="int32") % 300
+    (first, second), same = work.draw(work.train, rows, below_one(60_000, work.randoms))
+    first, second = (array(x).reshape(60_000, -1)[:, :2].astype(int) @ [256, 1] for x in (first, second))
+    return images, rows, first, second, array(same)
+
+
+def test_half_of_the_pairs_show_the_same_class_and_their_labels_say_so(pairs):
+    images, rows, first, second, same = pairs
+    np.testing.assert_array_equal(first, rows)
+    np.testing.assert_array_equal(images.y_train[first] == images.y_train[second], same == 1)
+    assert set(same.tolist()) == {0, 1}
+    assert abs(same.mean() - 0.5) < 5 * 0.5 / 60_000**0.5
+
+
+def test_every_other_class_is_as_likely_as_any(pairs):
+    images, _, first, second, same = pairs
+    a, b = images.y_train[first][same == 0], images.y_train[second][same == 0]
+    for label in range(5):
+        counts = np.bincount(b[a == label], minlength=5)
+        assert counts[label] == 0
+        expected = counts.sum() / 4
+        assert np.all(np.abs(np.delete(counts, label) - expected) < 5 * expected**0.5)
+
+
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_every_image_of_a_class_is_as_likely_a_partner(pairs, wanted):
+    images, _, _, second, same = pairs
+    for label in range(5):
+        chosen = second[(same == wanted) & (images.y_train[second] == label)]
+        members = np.flatnonzero(images.y_train == label)
+        counts = np.bincount(chosen, minlength=300)[members]
+        expected = len(chosen) / len(members)
+        assert np.all(np.abs(counts - expected) < 5.5 * expected**0.5)
+    assert np.all(np.bincount(second[same == wanted], minlength=300) > 0)
+
+
+def test_the_largest_random_number_stays_within_its_class():
+    work = Pairs(labelled([0, 1, 1, 2, 2, 2, 2], [0, 1, 2], 3))
+    top = np.nextafter(np.float32(1), np.float32(0))
+    for same, told in ((0.0, 1), (top, 0)):
+        uniform = np.tile(np.float32([same, top, top]), (7, 1))
+        (_, second), y = work.draw(work.train, np.arange(7, dtype="int32"), uniform)
+        second = [next(i for i in range(7) if np.array_equal(work.train["images"][i], x)) for x in array(second)]
+        labels = work.train["labels"]
+        assert array(y).tolist() == [told] * 7
+        assert [(labels[i] == labels[j]) == told for i, j in enumerate(second)] == [True] * 7
+
+
+def test_pairs_need_every_class():
+    with pytest.raises(UsageError, match="none of class 1"):
+        Pairs(labelled([0, 2, 2], [0, 1, 2], 3))
+    with pytest.raises(UsageError, match="none of class 2"):
+        Pairs(labelled([0, 1, 2], [0, 1, 1], 3))
+
+
+class Seen:
+    """In a model's place: keeps the batches it is given; `answer` makes the outputs."""
+
+    def __init__(self, answer):
+        self.answer, self.batches = answer, []
+
+    def predict_on_batch(self, inputs):
+        self.batches.append([array(x) for x in (inputs if isinstance(inputs, list) else [inputs])])
+        return self.answer(self.batches[-1])
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 64])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_the_accuracy_is_the_count_of_right_answers(small, batch_size, outputs):
+    images = small(60, (4, 4, 1))
+    work = Classification(images, augment=True)
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(20, 10)).astype("float32")
+    logits[::3] += 9 * np.eye(10, dtype="float32")[images.y_test[::3]]
+    at = iter(range(0, 20, batch_size))
+
+    def answer(batch):
+        i = next(at)
+        part = logits[i : i + batch_size]
+        return part if outputs == 1 else [part, -part, 0 * part]
+
+    model = Seen(answer)
+    right = sum(int(np.argmax(row)) == label for row, label in zip(logits, images.y_test, strict=True))
+    assert 0 < right < 20
+    assert work.score(model, batch_size) == right / 20
+    shown = np.concatenate([batch[0] for batch in model.batches])
+    np.testing.assert_allclose(shown, array(work.prepare([images.x_test])[0]), rtol=1e-6)
+
+
+def test_the_pair_accuracy_is_the_count_of_right_answers_on_the_same_pairs_in_every_run():
+    images = labelled(np.arange(60) % 6, np.arange(40) % 6, 6)
+    seen = []
+    for batch_size in (7, 40):
+        work = Pairs(images)
+        model = Seen(lambda batch: batch[0][:, 0, 0] - batch[1][:, 0, 0])
+        score = work.score(model, batch_size)
+        first, second = (np.concatenate([batch[i] for batch in model.batches]) for i in (0, 1))
+        seen.append((first, second, score))
+    first, second, score = seen[0]
+    np.testing.assert_array_equal(first, seen[1][0])
+    np.testing.assert_array_equal(second, seen[1][1])
+    assert score == seen[1][2]
+    prepared = array(work.prepare([images.x_test])[0])
+    np.testing.assert_allclose(first, prepared, rtol=1e-6)
+    labels = [images.y_test[np.argmin(np.abs(prepared - x).sum((1, 2, 3)))] for x in second]
+    same = images.y_test == labels
+    assert 8 <= same.sum() <= 32
+    assert score == np.mean((first[:, 0, 0, 0] > second[:, 0, 0, 0]) == same)
+
+
+def log_softmax(z):
+    """In float64."""
+    z = z.astype("float64")
+    return z - z.max(-1, keepdims=True) - np.log(np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+def test_the_loss_is_cross_entropy_and_a_part_of_that_of_further_outputs(small, outputs):
+    rng = np.random.default_rng(0)
+    logits = [rng.normal(0, 5, (12, 10)).astype("float32") for _ in range(outputs)]
+    y = rng.integers(0, 10, 12).astype("int32")
+    terms = [-log_softmax(z)[np.arange(12), y].mean() for z in logits]
+    # Szegedy et al. 2014 weigh the auxiliary losses by 0.3.
+    expected = terms[0] + 0.3 * sum(terms[1:])
+    assert float(Classification(small(), augment=False).loss(logits, y)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_of_pairs_is_binary_cross_entropy():
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(0, 5, (50, 1)).astype("float32"), rng.integers(0, 2, 50)
+    x = z[:, 0].astype("float64")
+    expected = (np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0) - x * y).mean()
+    work = Pairs(labelled([0, 1], [0, 1], 2))
+    assert float(work.loss([z], y.astype("int32"))) == pytest.approx(expected, rel=1e-5)
+    assert float(work.keras_loss(y[:, None].astype("float32"), z)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_for_fit_is_the_same(small):
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(0, 3, (12, 10)).astype("float32"), rng.integers(0, 10, 12).astype("int32")
+    work = Classification(small(), augment=False)
+    assert float(work.keras_loss(y, logits)) == pytest.approx(float(work.loss([logits], y)), rel=1e-6)
+
+
+def test_synthetic_losses_are_those_of_probabilities_where_the_outputs_are_such():
+    model = architectures.create("shared_dense_tiny")
+    work = Synthetic(model, batch_size=8, seed=0)
+    rng = np.random.default_rng(0)
+    p = [rng.uniform(0.1, 0.9, (8, 1)).astype("float32") for _ in range(2)]
+    y = rng.integers(0, 2, (8, 2)).astype("int32")
+    expected = sum(-np.where(y[:, i] == 1, np.log(q[:, 0]), np.log(1 - q[:, 0])).mean() for i, q in enumerate(p))
+    assert float(work.loss(p, y)) == pytest.approx(expected, rel=1e-5)
+
+
+LARGE = {"resnet110", "resnet164_preact", "resnet50", "resnet101", "resnet152", "resnet50_v1_5", "resnet56", "resnet44"}
+
+
+@pytest.mark.parametrize(
+    "arch",
+    [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in architectures.names()],
+)
+def test_synthetic_data_fits_every_network(arch):
+    row = architectures.variant(arch)
+    if row.input_shapes[0] == (224, 224, 3):
+        model = architectures.create(arch, input_shape=(64, 64, 3), classes=10)
+    else:
+        model = architectures.create(arch)
+    work = Synthetic(model, batch_size=2, seed=0)
+    assert work.count % 2 == 0
+    assert {len(x) for x in work.train.values()} == {work.count}
+    inputs, targets = work.draw(work.train, np.array([1, work.count - 1], "int32"), below_one(2, work.randoms))
+    assert [tuple(x.shape) for x in inputs] == [(2, *x.shape[1:]) for x in model.inputs]
+    outputs = model(work.prepare(inputs) if len(inputs) > 1 else work.prepare(inputs)[0])
+    outputs = outputs if isinstance(outputs, list) else [outputs]
+    assert array(targets).max(initial=0) < max(2, *(y.shape[-1] for y in outputs))
+    loss = float(work.loss(outputs, targets))
+    assert np.isfinite(loss)
+    assert loss > 0
+    assert work.complete(model) is model
+
+
+def test_synthetic_data_follows_its_seed_and_has_no_score():
+    model = architectures.create("mlp_tiny")
+    one, same, other = (Synthetic(model, batch_size=4, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.train["x0"], same.train["x0"])
+    assert np.any(one.train["x0"] != other.train["x0"])
+    assert one.train["x0"].dtype == np.uint8
+    with pytest.raises(UsageError, match="no test set"):
+        one.score(model, 4)
+
+
+def test_synthetic_data_is_one_batch_where_images_are_large(monkeypatch):
+    monkeypatch.setattr(task, "RESIDENT_BYTES", 5 * 4 * 784)
+    model = architectures.create("mlp_tiny")
+    assert Synthetic(model, batch_size=4, seed=0).count == 5 * 4
+    assert Synthetic(model, batch_size=21, seed=0).count == 21
+
+
+def test_the_inputs_of_a_network_choose_its_task(small):
+    images = small(30, (28, 28, 1))
+    assert isinstance(task.for_model(architectures.create("lenet_tiny"), images, augment=True), Classification)
+    assert isinstance(task.for_model(architectures.create("siamese_tiny"), images, augment=False), Pairs)
+    with pytest.raises(UsageError, match="--augment is for classification"):
+        task.for_model(architectures.create("siamese_tiny"), images, augment=True)
+    with pytest.raises(UsageError, match=r"\(16, 16, 3\).*\(28, 28, 1\).*--dataset=synthetic"):
+        task.for_model(architectures.create("resnet_tiny"), images, augment=False)
+    with pytest.raises(UsageError, match=r"\(3,\) and \(2,\)"):
+        task.for_model(architectures.create("multi_input_tiny"), images, augment=False)
+
+
+RELOAD = """
+import json, sys
+import numpy as np
+import keras
+saved = np.load(sys.argv[2])
+model = keras.models.load_model(sys.argv[1])
+outputs = model.predict_on_batch([saved[name] for name in sorted(saved.files)] if len(saved.files) > 1 else saved["x0"])
+ours = [name for name in sys.modules if name.partition(".")[0] in ("benchmarks", "architectures", "kblocks")]
+outputs = outputs if isinstance(outputs, list) else [outputs]
+print(json.dumps([ours, [y.tolist() for y in outputs]]))
+"""
+
+
+@pytest.mark.parametrize("arch", ["resnet_tiny", "siamese_tiny", "googlenet_tiny"])
+def test_the_complete_network_takes_raw_images_and_is_loaded_by_keras_alone(small, tmp_path, arch):
+    shape = architectures.variant(arch).input_shapes[0]
+    images = small(60, shape)
+    model = architectures.create(arch, **({"auxiliary": True} if arch == "googlenet_tiny" else {}))
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.1, 0.5, w.shape) for w in model.weights])
+    work = task.for_model(model, images, augment=False)
+    raw = [images.x_test[:6], images.x_test[6:12]][: len(model.inputs)]
+    expected = task.predict(model, work.prepare(raw))
+    complete = work.complete(model)
+    for y, z in zip(expected, task.predict(complete, raw), strict=True):
+        np.testing.assert_allclose(z, y, rtol=1e-4, atol=1e-4)
+    complete.save(tmp_path / "net.keras")
+    np.savez(tmp_path / "raw.npz", **{f"x{i}": x for i, x in enumerate(raw)})
+    fresh = subprocess.run(
+        [sys.executable, "-I", "-c", RELOAD, str(tmp_path / "net.keras"), str(tmp_path / "raw.npz")],
+        cwd=tmp_path,
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert fresh.returncode == 0, fresh.stderr
+    ours, outputs = json.loads(fresh.stdout.splitlines()[-1])
+    assert ours == []
+    for y, z in zip(expected, outputs, strict=True):
+        np.testing.assert_allclose(np.array(z), y, rtol=1e-4, atol=1e-4)
+
+
+def test_examples_for_fit_are_all_prepared_and_in_order(small):
+    images = small(30, (8, 8, 1))
+    work = Classification(images, augment=False)
+    (x,), y = work.examples(30, seed=0)
+    np.testing.assert_allclose(x, array(work.prepare([images.x_train])[0]), rtol=1e-6)
+    np.testing.assert_array_equal(y, images.y_train)
+    (x,), y = work.examples(7, seed=0)
+    assert (len(x), len(y)) == (7, 7)
