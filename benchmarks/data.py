@@ -1,5 +1,6 @@
 """The images: MNIST and CIFAR-10 by tensorflow-datasets, an `.npz` file, or generated digits; uint8, in memory."""
 
+import contextlib
 import http.client
 import os
 import threading
@@ -166,7 +167,15 @@ def from_tfds(dataset: str, data_dir: str | None = None) -> Dataset:
     """
     try:
         with quiet.start_up():
+            import keras
+            import tensorflow as tf
             import tensorflow_datasets as tfds
+
+            if keras.backend.backend() != "tensorflow":
+                # The images are only read by TensorFlow: it must not take the memory of a GPU that another computes on.
+                with contextlib.suppress(RuntimeError):  # too late: its devices are in use already
+                    tf.config.set_visible_devices([], "GPU")
+            tf.config.list_logical_devices()
     except ImportError as error:
         raise UsageError(
             f"{dataset} needs tensorflow-datasets ({error}): pip install -e '.[bench]', or pass --data=generated"

@@ -19,7 +19,7 @@ with quiet.start_up():
 
 import architectures
 import kblocks
-from benchmarks import data, engines, recipes, records, task
+from benchmarks import data, engines, environment, recipes, records, task
 from kblocks.graph import Profile, profile
 
 DATASETS = ("mnist", "cifar10", "synthetic")
@@ -72,7 +72,9 @@ class Job:
     engine: engines.Engine
     profile: Profile
     batch_size: int
+    augment: bool
     optimizer: str
+    optimizer_arguments: dict[str, Any]
     learning_rate: float
 
     def record(self, script: str) -> dict[str, Any]:
@@ -86,16 +88,18 @@ class Job:
             "data": self.source,
             "input": FLAGS.input,
             "batch_size": self.batch_size,
+            "augment": self.augment,
             "backend": keras.backend.backend(),
             "dtype_policy": FLAGS.dtype_policy,
             "jit": self.engine.jit,
             "optimizer": self.optimizer,
+            "optimizer_arguments": self.optimizer_arguments,
             "learning_rate": self.learning_rate,
             "seed": FLAGS.seed,
             "params": self.profile.params,
             "trainable_params": self.profile.trainable_params,
             "macs": self.profile.macs,
-            "environment": records.environment(),
+            "environment": environment.collect(),
         }
 
 
@@ -148,36 +152,61 @@ def job(*, arch: str, dataset: str, steps: int | None, epochs: int | None) -> Jo
     """
     arch, name = FLAGS.arch or arch, FLAGS.dataset or dataset
     keras.config.set_dtype_policy(FLAGS.dtype_policy)
-    keras.utils.set_random_seed(FLAGS.seed)
+    with quiet.start_up():  # Keras seeds TensorFlow too where it finds it, and imports it for that
+        keras.utils.set_random_seed(FLAGS.seed)
     plan = recipes.recipe(architectures.family(arch))
     batch_size = FLAGS.batch_size or plan.batch_size
     if name == "synthetic":
+        dataset_name = source = "synthetic"
         model = create(arch)
         work: task.Task = task.Synthetic(model, batch_size=batch_size, seed=FLAGS.seed)
-        dataset_name, source = "synthetic", "synthetic"
+        augment = False
     else:
-        if FLAGS.data is None and FLAGS.dataset is None:
-            images = data.load_or_generate(name, FLAGS.data_dir)
-        else:
-            images = data.load(name, FLAGS.data or "tfds", FLAGS.data_dir)
+        images = load(name)
         dataset_name, source = images.name, images.source
-        inputs = len(architectures.variant(arch).input_shapes)
-        shape = images.image_shape if inputs == 1 else (images.image_shape,) * inputs
-        classes = architectures.variant(arch).classes if inputs > 1 else images.classes
-        model = create(arch, input_shape=shape, classes=classes)
+        model = create_for(arch, images)
         augment = FLAGS.augment
         if augment is None:
-            augment = plan.augment and inputs == 1 and FLAGS.input != "fit" and images.image_shape[0] >= 32
+            small = images.image_shape[0] < 32
+            augment = plan.augment and not small and len(model.inputs) == 1 and FLAGS.input != "fit"
         work = task.for_model(model, images, augment=augment)
     rate = plan.learning_rate if FLAGS.learning_rate is None else FLAGS.learning_rate
     optimizer_name = FLAGS.optimizer or plan.optimizer
     arguments = dict(plan.arguments) if FLAGS.optimizer is None else {}
     arguments |= dict(pair(text, "optimizer_argument") for text in FLAGS.optimizer_argument)
-    if batch_size <= work.count:
-        steps = steps or epochs * (work.count // batch_size)
-    optimizer = recipes.optimizer(optimizer_name, rate, arguments, steps=steps or 1, warmup=plan.warmup)
+    steps = steps or epochs * max(1, work.count // batch_size)
+    optimizer = recipes.optimizer(optimizer_name, rate, arguments, steps=steps, warmup=plan.warmup)
     engine = engines.create(FLAGS.input, model, optimizer, work, batch_size=batch_size, seed=FLAGS.seed, jit=FLAGS.jit)
-    return Job(arch, dataset_name, source, model, work, engine, profile(model), batch_size, optimizer_name, rate)
+    return Job(
+        arch=arch,
+        dataset=dataset_name,
+        source=source,
+        model=model,
+        task=work,
+        engine=engine,
+        profile=profile(model),
+        batch_size=batch_size,
+        augment=augment,
+        optimizer=optimizer_name,
+        optimizer_arguments=arguments,
+        learning_rate=rate,
+    )
+
+
+def load(name: str) -> data.Dataset:
+    """The images that the flags ask for; where they ask for nothing, generated digits will do if need be."""
+    if FLAGS.data is None and FLAGS.dataset is None:
+        return data.load_or_generate(name, FLAGS.data_dir)
+    return data.load(name, FLAGS.data or "tfds", FLAGS.data_dir)
+
+
+def create_for(arch: str, images: data.Dataset) -> keras.Model:
+    """The network for images of this shape; one of several inputs takes an image for each, and has its own classes."""
+    row = architectures.variant(arch)
+    inputs = len(row.input_shapes)
+    if inputs == 1:
+        return create(arch, input_shape=images.image_shape, classes=images.classes)
+    return create(arch, input_shape=(images.image_shape,) * inputs, classes=row.classes)
 
 
 def create(arch: str, **arguments: Any) -> keras.Model:

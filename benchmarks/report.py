@@ -5,14 +5,13 @@ python -m benchmarks.report --into=README.md   # puts it between the two result 
 python -m benchmarks.report runs.jsonl more.jsonl
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from benchmarks import console
+from benchmarks import console, records
 from benchmarks.console import UsageError
 
 FLAGS = flags.FLAGS
@@ -25,10 +24,10 @@ HEADINGS = ("work", "data", "batch", "how", "images/s", "step, ms", "test score"
 
 def main(paths: Sequence[str]) -> None:
     """Prints the table, or puts it into a document."""
-    records = [record for path in paths or sorted(map(str, RESULTS.glob("*.jsonl"))) for record in read(path)]
-    if not records:
+    found = [record for path in paths or sorted(map(str, RESULTS.glob("*.jsonl"))) for record in records.read(path)]
+    if not found:
         raise UsageError(f"there are no records in {', '.join(paths) or RESULTS}")
-    table = markdown(records)
+    table = markdown(found)
     if FLAGS.into is None:
         print(table)
         return
@@ -41,30 +40,10 @@ def main(paths: Sequence[str]) -> None:
     document.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}")
 
 
-def read(path: str) -> list[dict[str, Any]]:
-    """The records of a JSON Lines file.
-
-    Raises:
-        UsageError: there is no such file, or a line is no record; it is named.
-    """
-    try:
-        lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} can't be read: {error}") from None
-    records = []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            record["script"], record["images_per_second"]
-        except (ValueError, TypeError, KeyError):
-            raise UsageError(f"{path}, line {number}, is no record of these scripts") from None
-        records.append(record)
-    return records
-
-
-def markdown(records: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table, a row a record."""
-    rows = [HEADINGS, ("---", "---", "---:", "---", "---:", "---:", "---:", "---:", "---"), *map(row, records)]
+def markdown(found: Sequence[dict[str, Any]]) -> str:
+    """A Markdown table, a row for each record that has figures."""
+    complete = [record for record in found if record.get("status", "ok") == "ok"]
+    rows = [HEADINGS, ("---", "---", "---:", "---", "---:", "---:", "---:", "---:", "---"), *map(row, complete)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 

@@ -62,8 +62,6 @@ def main() -> None:
         "compile_seconds": compile_seconds,
         "final_loss": loss,
     }
-    if FLAGS.out:
-        records.append(FLAGS.out, record)
     console.table(
         f"{job.arch} on {job.dataset}, batches of {job.batch_size}, {FLAGS.input}",
         {
@@ -77,6 +75,8 @@ def main() -> None:
             "device": records.describe(record),
         },
     )
+    if FLAGS.out:
+        records.append(FLAGS.out, record)
 
 
 def rate(job: options.Job, blocks: list[tuple[int, float]]) -> float:

@@ -68,10 +68,6 @@ def main() -> None:
         "final_loss": loss,
         f"test_{job.task.metric}": score,
     }
-    if FLAGS.save is not None:
-        save(job, FLAGS.save)
-    if FLAGS.out:
-        records.append(FLAGS.out, record)
     console.table(
         f"{job.arch} on {job.dataset}",
         {
@@ -85,6 +81,10 @@ def main() -> None:
             "device": records.describe(record),
         },
     )
+    if FLAGS.save is not None:
+        save(job, FLAGS.save)
+    if FLAGS.out:
+        records.append(FLAGS.out, record)
 
 
 def check_save(path: str) -> None:

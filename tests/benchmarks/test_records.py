@@ -1,14 +1,9 @@
 """Records: whole lines or none, whoever else writes; and what they tell of where they were made."""
 
-import builtins
 import json
-import multiprocessing
 import os
-import platform
-import re
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 
 import keras
 import numpy as np
@@ -120,84 +115,6 @@ def test_what_may_not_be_written_is_told(tmp_path, monkeypatch, kind):
             records.check_writable(str(path))
     finally:
         forbidden.chmod(0o755)
-
-
-def test_the_environment_tells_device_processor_versions_and_command(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py", "--arch=lenet", "--seed=3"])
-    told = json.loads(json.dumps(records.environment(), allow_nan=False))
-    assert set(told) == {
-        "time", "device", "cpu", "cpu_cores", "platform", "python", "versions", "commit", "commit_is_changed", "command"
-    }  # fmt: skip
-    time = datetime.fromisoformat(told["time"])
-    assert time.tzinfo is not None
-    assert abs(datetime.now(UTC) - time) < timedelta(minutes=1)
-    assert told["versions"]["keras"] == keras.__version__
-    assert told["versions"]["numpy"] == np.__version__
-    assert keras.backend.backend() in told["versions"]
-    assert told["python"] == platform.python_version()
-    assert 1 <= told["cpu_cores"] <= multiprocessing.cpu_count()
-    assert told["cpu"].strip() == told["cpu"] != ""
-    assert told["device"]
-    assert told["command"] == ["train.py", "--arch=lenet", "--seed=3"]
-
-
-def test_a_package_that_is_not_there_has_no_version(monkeypatch):
-    monkeypatch.setattr(records, "PACKAGES", ("keras", "no-such-package-here"))
-    assert set(records.environment()["versions"]) == {"keras"}
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Where the harness seems to lie: a folder that is in no repository."""
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    inside = tmp_path / "benchmarks"
-    inside.mkdir()
-    monkeypatch.setattr(records, "__file__", str(inside / "records.py"))
-    return inside
-
-
-def git(folder, *arguments):
-    """What git prints."""
-    identity = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.org", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def test_the_commit_is_that_of_the_checkout(folder, monkeypatch, tmp_path_factory):
-    git(folder.parent, "init", "--quiet")
-    (folder / "records.py").write_text("one\n")
-    git(folder.parent, "add", ".")
-    git(folder.parent, "commit", "--quiet", "--message=one")
-    # Not that of the folder one stands in.
-    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    told = records.environment()
-    assert re.fullmatch("[0-9a-f]{40}", told["commit"])
-    assert told["commit"] == git(folder, "rev-parse", "HEAD")
-    assert told["commit_is_changed"] is False
-    (folder / "results.jsonl").write_text("untracked\n")
-    assert records.environment()["commit_is_changed"] is False
-    (folder / "records.py").write_text("two\n")
-    assert records.environment()["commit_is_changed"] is True
-
-
-def test_outside_a_repository_there_is_no_commit(folder):
-    assert records.environment()["commit"] is None
-
-
-def test_without_git_there_is_no_commit(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    assert records.environment()["commit"] is None
-
-
-def test_without_proc_there_is_still_a_processor(monkeypatch):
-    def fails(*arguments, **keywords):
-        raise FileNotFoundError
-
-    monkeypatch.setattr("pathlib.Path.read_text", fails)
-    monkeypatch.setattr(builtins, "open", fails)
-    assert records.cpu()
 
 
 def test_the_device_is_described_in_a_few_words():

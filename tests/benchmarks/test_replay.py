@@ -176,3 +176,15 @@ def test_half_precision_keeps_float32_statistics(policy):
     y = fused_norm.batch_norm(layer, x)
     assert y.dtype == layer.compute_dtype
     np.testing.assert_allclose(layer.moving_mean, 0.01 * np.mean(x, (0, 1, 2)), rtol=1e-2)
+
+
+def test_penalties_of_activities_do_not_pile_up():
+    x = keras.Input((4,))
+    y = keras.layers.Dense(3, activity_regularizer="l2", kernel_regularizer="l2", name="dense")(x)
+    model = keras.Model(x, keras.layers.Activation("tanh", activity_regularizer="l1", name="tanh")(y))
+    inputs = [tf.ones((2, 4))]
+    model(inputs[0])
+    expected = [float(loss) for loss in model.losses]
+    for _ in range(3):
+        replay(model, inputs, own)
+        np.testing.assert_allclose(sorted(map(float, model.losses)), sorted(expected), rtol=1e-6)
