@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 
+from benchmarks import meters
+
 PACKAGES = ("keras", "numpy", "tensorflow", "jax", "torch", "tensorflow-datasets")
 
 
@@ -25,6 +27,7 @@ def collect() -> dict[str, Any]:
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": device(),
+        **meters.device_details(),
         "cpu": cpu(),
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "platform": platform.platform(),

@@ -22,7 +22,9 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 # How the backends tell that memory ran out: where a class is from, its name, and what its message says. The class alone
 # is not enough: TensorFlow's is also that of a full disk, XLA's also that of a kernel too large for a core's memory.
-MEMORY_RAN_OUT = r"out of memory|\boom when allocating|failed to allocate|ran out of memory in memory space hbm"
+MEMORY_RAN_OUT = (
+    r"(?<!ran )out of memory|\boom when allocating|failed to allocate|ran out of memory in memory space hbm"
+)
 OUT_OF_MEMORY = (
     ("tensorflow", "ResourceExhaustedError", MEMORY_RAN_OUT),
     (

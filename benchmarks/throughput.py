@@ -1,87 +1,197 @@
 """Times training steps.
 
     python -m benchmarks.throughput --arch=resnet20 --dataset=cifar10 --batch_size=128 --steps=50
-    python -m benchmarks.throughput --arch=mlp_784_64_10 --dataset=mnist --batch_size=32 --steps=2000 --input=fit
+    python -m benchmarks.throughput --arch=mlp_784_64_10 --dataset=mnist --batch_size=32 --steps=3000 --input=fit
     python -m benchmarks.throughput --arch=resnet50 --dataset=synthetic --batch_size=8
 
-Compilation and the warm-up steps are not in the rate, which is all images over all seconds.
+Compilation is in no rate, nor are the steps before block times have stopped falling. A rate is all images over all
+seconds; its 95 % confidence interval is a bootstrap over the timed blocks. docs/records.md says what `--out` writes.
 """
 
 import math
-import statistics
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from absl import flags
 
-from benchmarks import console, options, records
+from benchmarks import options  # first: it imports Keras, and keeps TensorFlow's notices out of the terminal
+
+# isort: split
+from benchmarks import console, meters, peak, records, stats
 from benchmarks.console import UsageError
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)
 flags.DEFINE_integer("steps", 50, "Timed steps.", lower_bound=1)
-flags.DEFINE_integer("warmup_steps", None, "Steps before them. By default a tenth, at least one block.", lower_bound=0)
+flags.DEFINE_integer(
+    "warmup_steps", None, "Steps before them. By default until block times have stopped falling.", lower_bound=1
+)
+flags.DEFINE_bool("peak", True, "Measure the device's own peak too, which takes some seconds.")
+
+BLOCKS = 20  # that the timed steps are divided into, where there are enough of them
+WARMUP_BLOCKS = 60  # after which waiting for steady block times is given up
+WARMUP_BLOCK_SECONDS = 0.05  # shorter blocks tell more of the clock than of the work
+BACKWARD = 2  # passes of a forward pass's work: to the activations and to the weights
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Blocks of steps, each timed as one."""
+
+    steps: list[int]
+    seconds: list[float]
+    loss: float
 
 
 def main() -> None:
     """Times, prints a table, writes the record."""
+    start = time.perf_counter()
     options.check()
-    warmup = FLAGS.warmup_steps
-    planned = FLAGS.steps + (warmup or 0)
+    planned = FLAGS.steps + (FLAGS.warmup_steps or 0)
     job = options.job(arch="resnet20", dataset="cifar10", steps=planned, epochs=None)
     console.say(f"{job.arch} on {job.dataset}: batches of {job.batch_size}, {FLAGS.input} data")
-    compile_seconds = job.engine.warm_up()
-    block = min(job.engine.block, max(1, FLAGS.steps // 10))
-    warmup = max(FLAGS.steps // 10, block) if warmup is None else warmup
+    try:
+        figures = measure(job, start)
+    except Exception as error:
+        if not meters.is_out_of_memory(error):
+            raise
+        write({**job.record("throughput"), "status": "out_of_memory", "steps": FLAGS.steps})
+        raise UsageError(
+            f"{job.arch} in batches of {job.batch_size} takes more memory than there is: try a smaller --batch_size"
+        ) from None
+    record = {**job.record("throughput"), **figures}
+    show(record)
+    write(record)
 
-    blocks: list[tuple[int, float]] = []
-    with console.progress("timing", warmup + FLAGS.steps) as advance:
-        if warmup:
-            advance(warmup, f"warm-up, loss {job.engine.run(warmup):.4f}")
-        done = 0
-        while done < FLAGS.steps:
-            count = min(block, FLAGS.steps - done)
-            began = time.perf_counter()
-            loss = job.engine.run(count)
-            blocks.append((count, time.perf_counter() - began))
-            if not math.isfinite(loss):
-                raise UsageError(f"the loss became {loss} between steps {done} and {done + count}; nothing was written")
-            done += count
-            advance(count, f"loss {loss:.4f}  {rate(job, blocks):,.0f} images/s")
 
-    step_ms = [1000 * seconds / count for count, seconds in blocks]
-    record = {
-        **job.record("throughput"),
-        "steps": FLAGS.steps,
-        "warmup_steps": warmup,
-        "images_per_second": rate(job, blocks),
-        "step_ms_p50": statistics.median(step_ms),
-        "step_ms_min": min(step_ms),
-        "step_ms_max": max(step_ms),
-        "block_steps": [count for count, _ in blocks],
-        "block_seconds": [seconds for _, seconds in blocks],
-        "compile_seconds": compile_seconds,
-        "final_loss": loss,
-    }
-    console.table(
-        f"{job.arch} on {job.dataset}, batches of {job.batch_size}, {FLAGS.input}",
-        {
-            "parameters": f"{job.profile.trainable_params:,}",
-            "multiply-adds an image": f"{job.profile.macs:,}",
-            "timed steps": f"{FLAGS.steps:,}",
-            "throughput": f"{record['images_per_second']:,.0f} images/s",
-            "a step, median of blocks": f"{record['step_ms_p50']:.3f} ms",
-            "fastest and slowest block": f"{record['step_ms_min']:.3f} to {record['step_ms_max']:.3f} ms a step",
-            "compilation": f"{compile_seconds:.1f} s",
-            "device": records.describe(record),
-        },
-    )
+def write(record: dict[str, Any]) -> None:
+    """Appends the record where the flags ask for it."""
     if FLAGS.out:
         records.append(FLAGS.out, record)
 
 
-def rate(job: options.Job, blocks: list[tuple[int, float]]) -> float:
-    """All images over all seconds."""
-    return job.batch_size * sum(count for count, _ in blocks) / sum(seconds for _, seconds in blocks)
+def measure(job: options.Job, start: float) -> dict[str, Any]:
+    """All figures of a run that began at `start`."""
+    compile_seconds = job.engine.warm_up()
+    meters.reset_peak_device_bytes()
+    began = time.perf_counter()
+    job.engine.run(1)
+    first_step = time.perf_counter()
+
+    warm = warm_up(job.engine.run, job.engine.block, first_step - began)
+    warmup_seconds = time.perf_counter() - began
+    block = min(job.engine.block, max(1, FLAGS.steps // BLOCKS))
+    with console.progress("timing", FLAGS.steps) as advance, meters.Energy() as energy:
+        timing = run_blocks(job, block, advance)
+
+    rate = job.batch_size * sum(timing.steps) / sum(timing.seconds)
+    low, high = stats.rate_interval(timing.steps, timing.seconds, job.batch_size)
+    flops = 2 * job.profile.macs * job.batch_size * (1 + BACKWARD)
+    flops_per_second = flops * rate / job.batch_size
+    ceiling = peak.measure(FLAGS.dtype_policy) if FLAGS.peak else None
+    return {
+        "status": "ok",
+        "mode": "training",
+        "steps": FLAGS.steps,
+        "block_steps": timing.steps,
+        "block_seconds": timing.seconds,
+        "images_per_second": rate,
+        "images_per_second_low": low,
+        "images_per_second_high": high,
+        **stats.percentiles(timing.steps, timing.seconds),
+        "warmup_steps": 1 + sum(warm.steps),
+        "warmup_seconds": warmup_seconds,
+        "is_steady": is_steady(warm),
+        "compile_seconds": compile_seconds,
+        "first_step_seconds": first_step - start,
+        "peak_memory_bytes": meters.peak_device_bytes(),
+        "peak_resident_bytes": meters.peak_resident_bytes(),
+        "flops_per_step": flops,
+        "flops_per_second": flops_per_second,
+        "peak_flops_per_second": ceiling and ceiling.flops_per_second,
+        "peak_bytes_per_second": ceiling and ceiling.bytes_per_second,
+        "peak_share": ceiling and flops_per_second / ceiling.flops_per_second,
+        "joules_per_image": energy.joules and energy.joules / (FLAGS.steps * job.batch_size),
+        "final_loss": timing.loss,
+    }
+
+
+def warm_up(run: Callable[[int], float], most: int, step_seconds: float) -> Timing:
+    """Runs blocks of steps until their times have stopped falling, or the rest of `--warmup_steps` after the first."""
+    fixed = None if FLAGS.warmup_steps is None else FLAGS.warmup_steps - 1
+    block = min(most, max(1, round(WARMUP_BLOCK_SECONDS / step_seconds)))
+    warm = Timing([], [], math.nan)
+    while len(warm.steps) < WARMUP_BLOCKS if fixed is None else sum(warm.steps) < fixed:
+        count = block if fixed is None else min(block, fixed - sum(warm.steps))
+        began = time.perf_counter()
+        run(count)
+        warm.steps.append(count)
+        warm.seconds.append(time.perf_counter() - began)
+        if fixed is None and is_steady(warm):
+            break
+    return warm
+
+
+def is_steady(warm: Timing) -> bool:
+    """Whether the times of a step had stopped falling, block by block."""
+    times = [seconds / steps for steps, seconds in zip(warm.steps, warm.seconds, strict=True)]
+    return bool(times) and stats.is_steady(times)
+
+
+def run_blocks(job: options.Job, block: int, advance: Callable[[int, str], None]) -> Timing:
+    """Times the steps, block by block.
+
+    Raises:
+        UsageError: the loss is no number; the steps are named.
+    """
+    steps: list[int] = []
+    seconds: list[float] = []
+    while (done := sum(steps)) < FLAGS.steps:
+        count = min(block, FLAGS.steps - done)
+        began = time.perf_counter()
+        loss = job.engine.run(count)
+        seconds.append(time.perf_counter() - began)
+        steps.append(count)
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"the loss became {loss} between the timed steps {done} and {done + count}; nothing was written"
+            )
+        advance(count, f"loss {loss:.4f}  {job.batch_size * sum(steps) / sum(seconds):,.0f} images/s")
+    return Timing(steps, seconds, loss)
+
+
+def show(record: dict[str, Any]) -> None:
+    """Prints the figures that a person looks for first."""
+    low, high = record["images_per_second_low"], record["images_per_second_high"]
+    rows = {
+        "parameters": f"{record['trainable_params']:,}",
+        "multiply-adds an image": f"{record['macs']:,}",
+        "throughput": f"{record['images_per_second']:,.0f} images/s",
+        "95 % interval": "one block: none" if low is None else f"{low:,.0f} to {high:,.0f} images/s",
+        "a step, median": f"{record['step_ms_p50']:.3f} ms",
+        "5th to 95th, 99th percentile": "{step_ms_p5:.3f} to {step_ms_p95:.3f}, {step_ms_p99:.3f} ms".format(**record),
+        "warm-up": f"{record['warmup_steps']:,} steps, {record['warmup_seconds']:.1f} s"
+        + ("" if record["is_steady"] else ", not steady"),
+        "compilation": f"{record['compile_seconds']:.1f} s",
+        "arithmetic": f"{record['flops_per_second'] / 1e9:,.1f} GFLOP/s",
+    }
+    if record["peak_share"] is not None:
+        peak_rate = record["peak_flops_per_second"] / 1e9
+        rows["share of the measured peak"] = f"{100 * record['peak_share']:.1f} % of {peak_rate:,.0f} GFLOP/s"
+    device_bytes = record["peak_memory_bytes"]
+    memory = record["peak_resident_bytes"] if device_bytes is None else device_bytes
+    if memory is not None:
+        rows["peak memory" if device_bytes is None else "peak memory of the device"] = f"{memory / 2**20:,.0f} MiB"
+    if record["joules_per_image"] is not None:
+        rows["energy an image"] = f"{1000 * record['joules_per_image']:.2f} mJ"
+    rows["device"] = records.describe(record)
+    console.table(
+        f"{record['arch']} on {record['dataset']}, batches of {record['batch_size']}, {record['input']}: "
+        f"{record['steps']:,} timed steps",
+        rows,
+    )
 
 
 if __name__ == "__main__":

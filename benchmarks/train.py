@@ -14,7 +14,10 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks import console, options, records
+from benchmarks import options  # first: it imports Keras, and keeps TensorFlow's notices out of the terminal
+
+# isort: split
+from benchmarks import console, records
 from benchmarks.console import UsageError
 
 FLAGS = flags.FLAGS
@@ -59,6 +62,8 @@ def main() -> None:
     score = job.task.score(job.model, max(job.batch_size, 256))
     record = {
         **job.record("train"),
+        "status": "ok",
+        "mode": "training",
         "epochs": FLAGS.epochs,
         "steps": steps,
         "images_per_second": steps * job.batch_size / seconds,

@@ -20,7 +20,8 @@ def test_the_environment_tells_device_processor_versions_and_command(monkeypatch
     monkeypatch.setattr(sys, "argv", ["/somewhere/train.py", "--arch=lenet", "--seed=3"])
     told = json.loads(json.dumps(environment.collect(), allow_nan=False))
     assert set(told) == {
-        "time", "device", "cpu", "cpu_cores", "platform", "python", "versions", "commit", "commit_is_changed", "command"
+        "time", "device", "device_count", "driver", "cuda", "tf32", "cpu", "cpu_cores", "memory_bytes", "platform",
+        "python", "versions", "commit", "commit_is_changed", "command",
     }  # fmt: skip
     time = datetime.fromisoformat(told["time"])
     assert time.tzinfo is not None
