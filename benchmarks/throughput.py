@@ -85,6 +85,8 @@ def measure(job: options.Job, start: float) -> dict[str, Any]:
     block = min(job.engine.block, max(1, FLAGS.steps // BLOCKS))
     with console.progress("timing", FLAGS.steps) as advance, meters.Energy() as energy:
         timing = run_blocks(job, block, advance)
+    # Before the device's peak is measured, which takes memory of its own.
+    device_bytes, resident_bytes = meters.peak_device_bytes(), meters.peak_resident_bytes()
 
     rate = job.batch_size * sum(timing.steps) / sum(timing.seconds)
     low, high = stats.rate_interval(timing.steps, timing.seconds, job.batch_size)
@@ -106,8 +108,8 @@ def measure(job: options.Job, start: float) -> dict[str, Any]:
         "is_steady": is_steady(warm),
         "compile_seconds": compile_seconds,
         "first_step_seconds": first_step - start,
-        "peak_memory_bytes": meters.peak_device_bytes(),
-        "peak_resident_bytes": meters.peak_resident_bytes(),
+        "peak_memory_bytes": device_bytes,
+        "peak_resident_bytes": resident_bytes,
         "flops_per_step": flops,
         "flops_per_second": flops_per_second,
         "peak_flops_per_second": ceiling and ceiling.flops_per_second,

@@ -247,15 +247,17 @@ def test_the_peak_of_the_device_can_not_be_reset_on_jax(fake_backend):
         ("openvino", None),
     ],
 )
-def test_on_cpu_there_is_no_device_memory_and_no_energy(fake_backend, name, module):
+def test_on_cpu_there_is_no_device_memory_and_no_energy(fake_backend, monkeypatch, name, module):
     fake_backend(name, module)
+    # A GPU that the backend does not use is not asked.
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(counter=lambda at: round(1000 * at)))
     assert not meters.on_gpu()
     assert meters.peak_device_bytes() is None
     assert meters.reset_peak_device_bytes() is False
     told = meters.device_details()
     assert (told["driver"], told["cuda"], told["tf32"]) == (None, None, False)
     with meters.Energy() as energy:
-        pass
+        sys.modules["pynvml"].now = 1
     assert energy.joules is None
 
 
