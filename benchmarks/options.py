@@ -135,7 +135,9 @@ def check() -> None:
         records.check_writable(FLAGS.out)
 
 
-def job(*, arch: str, dataset: str, steps: int | None, epochs: int | None) -> Job:
+def job(
+    *, arch: str, dataset: str, steps: int | None = None, epochs: int | None = None, block: int = engines.BLOCK_STEPS
+) -> Job:
     """Loads the data, builds the network and its engine.
 
     Args:
@@ -143,6 +145,7 @@ def job(*, arch: str, dataset: str, steps: int | None, epochs: int | None) -> Jo
         dataset: where `--dataset` is not given.
         steps: of the run; `None` where `epochs` says it.
         epochs: of the run; `None` where `steps` says it.
+        block: how many steps the engine should run at a time at most.
 
     Returns:
         The job.
@@ -176,7 +179,9 @@ def job(*, arch: str, dataset: str, steps: int | None, epochs: int | None) -> Jo
     arguments |= dict(pair(text, "optimizer_argument") for text in FLAGS.optimizer_argument)
     steps = steps or epochs * max(1, work.count // batch_size)
     optimizer = recipes.optimizer(optimizer_name, rate, arguments, steps=steps, warmup=plan.warmup)
-    engine = engines.create(FLAGS.input, model, optimizer, work, batch_size=batch_size, seed=FLAGS.seed, jit=FLAGS.jit)
+    engine = engines.create(
+        FLAGS.input, model, optimizer, work, batch_size=batch_size, seed=FLAGS.seed, jit=FLAGS.jit, block=block
+    )
     return Job(
         arch=arch,
         dataset=dataset_name,

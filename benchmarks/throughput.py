@@ -31,6 +31,8 @@ flags.DEFINE_integer(
 flags.DEFINE_bool("peak", True, "Measure the device's own peak too, which takes some seconds.")
 
 BLOCKS = 20  # that the timed steps are divided into, where there are enough of them
+FIT_BLOCKS = 5
+MOST_STEPS = 64  # of a block
 WARMUP_BLOCKS = 60  # after which waiting for steady block times is given up
 WARMUP_BLOCK_SECONDS = 0.05  # shorter blocks tell more of the clock than of the work
 BACKWARD = 2  # passes of a forward pass's work: to the activations and to the weights
@@ -50,7 +52,9 @@ def main() -> None:
     start = time.perf_counter()
     options.check()
     planned = FLAGS.steps + (FLAGS.warmup_steps or 0)
-    job = options.job(arch="resnet20", dataset="cifar10", steps=planned, epochs=None)
+    # Each call of `fit` sets itself up anew, which a user pays once an epoch: a few long blocks are fair to it.
+    block = max(1, FLAGS.steps // FIT_BLOCKS if FLAGS.input == "fit" else min(MOST_STEPS, FLAGS.steps // BLOCKS))
+    job = options.job(arch="resnet20", dataset="cifar10", steps=planned, block=block)
     console.say(f"{job.arch} on {job.dataset}: batches of {job.batch_size}, {FLAGS.input} data")
     try:
         figures = measure(job, start)
@@ -82,9 +86,8 @@ def measure(job: options.Job, start: float) -> dict[str, Any]:
 
     warm = warm_up(job.engine.run, job.engine.block, first_step - began)
     warmup_seconds = time.perf_counter() - began
-    block = min(job.engine.block, max(1, FLAGS.steps // BLOCKS))
     with console.progress("timing", FLAGS.steps) as advance, meters.Energy() as energy:
-        timing = run_blocks(job, block, advance)
+        timing = run_blocks(job, advance)
     # Before the device's peak is measured, which takes memory of its own.
     device_bytes, resident_bytes = meters.peak_device_bytes(), meters.peak_resident_bytes()
 
@@ -142,7 +145,7 @@ def is_steady(warm: Timing) -> bool:
     return bool(times) and stats.is_steady(times)
 
 
-def run_blocks(job: options.Job, block: int, advance: Callable[[int, str], None]) -> Timing:
+def run_blocks(job: options.Job, advance: Callable[[int, str], None]) -> Timing:
     """Times the steps, block by block.
 
     Raises:
@@ -151,7 +154,7 @@ def run_blocks(job: options.Job, block: int, advance: Callable[[int, str], None]
     steps: list[int] = []
     seconds: list[float] = []
     while (done := sum(steps)) < FLAGS.steps:
-        count = min(block, FLAGS.steps - done)
+        count = min(job.engine.block, FLAGS.steps - done)
         began = time.perf_counter()
         loss = job.engine.run(count)
         seconds.append(time.perf_counter() - began)

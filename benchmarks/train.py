@@ -25,6 +25,8 @@ flags.adopt_module_key_flags(options)
 flags.DEFINE_integer("epochs", 1, "Passes over the training images.", lower_bound=1)
 flags.DEFINE_string("save", None, "A .keras file for the trained network, which takes images of 0 to 255.")
 
+UPDATE_SECONDS = 0.5
+
 
 def main() -> None:
     """Trains, scores, prints a table, writes the record and the network."""
@@ -34,7 +36,11 @@ def main() -> None:
         check_save(FLAGS.save)
     if FLAGS.dataset == "synthetic":
         raise UsageError("--dataset=synthetic has nothing to learn; python -m benchmarks.throughput takes it")
-    job = options.job(arch="lenet", dataset="mnist", steps=None, epochs=FLAGS.epochs)
+    if FLAGS.input == "plain_torch":
+        raise UsageError(
+            "--input=plain_torch is a peer for python -m benchmarks.throughput; it trains no network of ours"
+        )
+    job = options.job(arch="lenet", dataset="mnist", epochs=FLAGS.epochs)
     console.say(
         f"{job.arch} on {job.dataset}: {job.profile.trainable_params:,} trainable parameters, "
         f"{job.task.count:,} training examples, batches of {job.batch_size}"
@@ -42,13 +48,16 @@ def main() -> None:
     compile_seconds = job.engine.warm_up()
 
     steps_per_epoch = job.task.count // job.batch_size
-    steps, done, seconds = FLAGS.epochs * steps_per_epoch, 0, 0.0
+    steps, done, seconds, pace = FLAGS.epochs * steps_per_epoch, 0, 0.0, 1
     with console.progress("training", steps) as advance:
         while done < steps:
-            count = min(job.engine.block, steps - done, steps_per_epoch - done % steps_per_epoch)
+            count = min(pace, steps - done, steps_per_epoch - done % steps_per_epoch)
             began = time.perf_counter()
             loss = job.engine.run(count)
-            seconds += time.perf_counter() - began
+            elapsed = time.perf_counter() - began
+            seconds += elapsed
+            # Slow steps are told one by one, fast ones by the block.
+            pace = max(1, min(job.engine.block, round(UPDATE_SECONDS * count / elapsed)))
             if not math.isfinite(loss):
                 raise UsageError(
                     f"the loss became {loss} between steps {done} and {done + count}; nothing was written "

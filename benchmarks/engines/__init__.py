@@ -19,6 +19,7 @@ from benchmarks.console import UsageError
 from benchmarks.task import Task
 
 INPUTS = ("resident", "fit", "plain_torch")
+BLOCK_STEPS = 64
 
 
 class Engine(Protocol):
@@ -46,6 +47,7 @@ def create(
     batch_size: int,
     seed: int,
     jit: str = "auto",
+    block: int = BLOCK_STEPS,
 ) -> Engine:
     """The engine for an input kind and Keras's backend.
 
@@ -56,7 +58,8 @@ def create(
         task: see `benchmarks.task`.
         batch_size: examples a step.
         seed: of shuffling, augmentation and pairs.
-        jit: `"on"`, `"off"` or `"auto"` for whether XLA compiles the steps.
+        jit: `"on"`, `"off"` or `"auto"` for whether the steps are compiled as a whole.
+        block: how many steps it should run at a time at most.
 
     Returns:
         The engine.
@@ -71,14 +74,14 @@ def create(
     if kind == "fit":
         from benchmarks.engines.fit import FitEngine
 
-        return FitEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit)
+        return FitEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit, block=block)
     backend = keras.backend.backend()
     if kind == "plain_torch":
         if backend != "torch":
             raise UsageError(f"--input=plain_torch needs KERAS_BACKEND=torch; got {backend}")
         from benchmarks.engines.plain_torch import PlainTorchEngine
 
-        return PlainTorchEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit)
+        return PlainTorchEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit, block=block)
     if backend == "tensorflow":
         from benchmarks.engines.tensorflow import TensorFlowEngine as Resident
     elif backend == "jax":
@@ -89,7 +92,7 @@ def create(
         raise UsageError(
             f"--input=resident has no engine for KERAS_BACKEND={backend}; it takes tensorflow, jax or torch"
         )
-    return Resident(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit)
+    return Resident(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit, block=block)
 
 
 def has_convolution(model: keras.Model) -> bool:

@@ -5,9 +5,8 @@ import time
 import keras
 
 from benchmarks.console import UsageError
+from benchmarks.engines import BLOCK_STEPS
 from benchmarks.task import Task
-
-BLOCK_STEPS = 512
 
 
 class FitEngine:
@@ -22,13 +21,14 @@ class FitEngine:
         batch_size: int,
         seed: int,
         jit: str = "auto",
+        block: int = BLOCK_STEPS,
     ) -> None:
         if len(model.outputs) > 1:
             raise UsageError(f"--input=fit trains networks of one output; {model.name} has {len(model.outputs)}")
         self._model, self._batch_size = model, batch_size
         self._inputs, self._targets = task.examples(task.count, seed)
         self._steps_per_epoch = task.count // batch_size
-        self.block = min(BLOCK_STEPS, self._steps_per_epoch)
+        self.block = min(block, self._steps_per_epoch)
         self._at = 0
         model.compile(optimizer, task.keras_loss, jit_compile={"auto": "auto", "on": True, "off": False}[jit])
         self.jit = bool(model.jit_compile)

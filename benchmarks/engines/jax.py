@@ -7,10 +7,8 @@ import jax
 import keras
 from jax import numpy as jnp
 
-from benchmarks.engines import has_convolution
+from benchmarks.engines import BLOCK_STEPS, has_convolution
 from benchmarks.task import Task
-
-BLOCK_STEPS = 64
 
 State = tuple[list[jax.Array], list[jax.Array], list[jax.Array]]
 """Values of the trainable variables, of the others (statistics and seeds), and of the optimiser's."""
@@ -33,6 +31,7 @@ class JaxEngine:
         batch_size: int,
         seed: int,
         jit: str = "auto",
+        block: int = BLOCK_STEPS,
     ) -> None:
         self.jit = jit != "off"
         self._model, self._optimizer, self._task = model, optimizer, task
@@ -41,7 +40,8 @@ class JaxEngine:
         self._data = {name: jax.device_put(array) for name, array in task.train.items()}
         self._steps_per_epoch = task.count // batch_size
         loops = self.jit and (jax.default_backend() != "cpu" or not has_convolution(model))
-        self.block = min(BLOCK_STEPS, self._steps_per_epoch) if loops else 1
+        self.block = min(block, self._steps_per_epoch)
+        self._loop = self.block if loops else 1
         self._key = jax.random.key(seed)
         self._state: State = _values(self._variables())
         self._step = 0
@@ -56,8 +56,8 @@ class JaxEngine:
         start = time.perf_counter()
         self._order = self._shuffle(0)
         self._state, loss = self._one(self._state, self._data, self._order[0], 0)
-        if self.block > 1:
-            self._state, loss = self._many(self._state, self._data, self._order[: self.block], 0)
+        if self._loop > 1:
+            self._state, loss = self._many(self._state, self._data, self._order[: self._loop], 0)
         jax.block_until_ready((self._state, loss))
         seconds = time.perf_counter() - start
         self._state = before
@@ -70,8 +70,8 @@ class JaxEngine:
             epoch, at = divmod(self._step, self._steps_per_epoch)
             if at == 0:
                 self._order = self._shuffle(epoch)
-            if self.block > 1 and self.block <= min(left, self._steps_per_epoch - at):
-                count, rows, train = self.block, self._order[at : at + self.block], self._many
+            if 1 < self._loop <= min(left, self._steps_per_epoch - at):
+                count, rows, train = self._loop, self._order[at : at + self._loop], self._many
             else:
                 count, rows, train = 1, self._order[at], self._one
             self._state, loss = train(self._state, self._data, rows, self._step)

@@ -13,10 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.console import UsageError
+from benchmarks.engines import BLOCK_STEPS
 from benchmarks.task import PAD, Classification, Synthetic, Task
 from kblocks.graph import profile
-
-BLOCK_STEPS = 16
 
 
 def mlp(channels: int, size: int, classes: int) -> nn.Module:
@@ -84,6 +83,7 @@ class PlainTorchEngine:
         batch_size: int,
         seed: int,
         jit: str = "auto",
+        block: int = BLOCK_STEPS,
     ) -> None:
         if model.name not in NETWORKS:
             raise UsageError(f"--input=plain_torch has the networks {', '.join(NETWORKS)}; got --arch={model.name}")
@@ -118,7 +118,7 @@ class PlainTorchEngine:
         self._scale = torch.tensor([1 / (255 * s) for s in std], device=self._device)
         self._shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=self._device)
         self._steps_per_epoch = task.count // batch_size
-        self.block = min(BLOCK_STEPS, self._steps_per_epoch)
+        self.block = min(block, self._steps_per_epoch)
         self._step = 0
         self._loss = torch.compile(self._compute_loss) if self.jit else self._compute_loss
 

@@ -7,11 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from benchmarks.engines import fused_norm, has_convolution
+from benchmarks.engines import BLOCK_STEPS, fused_norm, has_convolution
 from benchmarks.engines.replay import replay
 from benchmarks.task import Task
 
-BLOCK_STEPS = 64
 BLOCK_BYTES = 2**26
 
 
@@ -32,6 +31,7 @@ class TensorFlowEngine:
         batch_size: int,
         seed: int,
         jit: str = "auto",
+        block: int = BLOCK_STEPS,
     ) -> None:
         if jit == "auto":
             # On CPU, XLA runs convolutions inside a loop without its fast kernels; dense layers gain from it there too.
@@ -45,8 +45,8 @@ class TensorFlowEngine:
         self._data = {name: tf.constant(array) for name, array in task.train.items()}
         self._steps_per_epoch = task.count // batch_size
         example_bytes = sum(array.nbytes for name, array in task.train.items()) / task.count
-        self.block = int(min(BLOCK_STEPS, max(1, BLOCK_BYTES // (example_bytes * batch_size)), self._steps_per_epoch))
-        # A block always gathers `block` rows; the last of an epoch takes some that it doesn't use.
+        self.block = int(min(block, max(1, BLOCK_BYTES // (example_bytes * batch_size)), self._steps_per_epoch))
+        # XLA takes blocks of one size only, so that the last of an epoch gathers some rows that it doesn't use.
         drawn = (self._steps_per_epoch + self.block, batch_size)
         self._order = tf.Variable(tf.zeros(drawn, tf.int32), trainable=False)
         self._uniform = tf.Variable(tf.zeros((*drawn, task.randoms)), trainable=False)
@@ -92,15 +92,15 @@ class TensorFlowEngine:
 
     def _train_block(self, at: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """The summed loss of `count` steps, from row `at` of the order on."""
-        examples, randoms = self.block * self._batch_size, self._task.randoms
-        rows = tf.reshape(tf.slice(self._order, (at, 0), (self.block, self._batch_size)), (examples,))
-        uniform = tf.slice(self._uniform, (at, 0, 0), (self.block, self._batch_size, randoms))
-        uniform = tf.reshape(uniform, (examples, randoms))
+        gathered = self.block if self.jit else count
+        rows = tf.reshape(tf.slice(self._order, (at, 0), (gathered, self._batch_size)), (-1,))
+        uniform = tf.slice(self._uniform, (at, 0, 0), (gathered, self._batch_size, self._task.randoms))
+        uniform = tf.reshape(uniform, (gathered * self._batch_size, self._task.randoms))
         inputs, targets = self._task.draw(self._data, rows, uniform)
         return self._steps([self._by_step(x) for x in inputs], self._by_step(targets), count)
 
     def _by_step(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(x, (self.block, self._batch_size, *x.shape[1:]))
+        return tf.reshape(x, (self.block if self.jit else -1, self._batch_size, *x.shape[1:]))
 
     def _train_steps(self, inputs: list[tf.Tensor], targets: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         # `for i in tf.range(count)` has a bound that XLA takes for a constant, and compiles anew for each count.

@@ -9,9 +9,8 @@ from typing import Any
 import keras
 import torch
 
+from benchmarks.engines import BLOCK_STEPS
 from benchmarks.task import Task
-
-BLOCK_STEPS = 16
 
 
 class TorchEngine:
@@ -26,6 +25,7 @@ class TorchEngine:
         batch_size: int,
         seed: int,
         jit: str = "auto",
+        block: int = BLOCK_STEPS,
     ) -> None:
         # On CPU the compiled step is no faster, and takes a minute to compile.
         self.jit = torch.cuda.is_available() if jit == "auto" else jit == "on"
@@ -36,7 +36,7 @@ class TorchEngine:
         self._device = self._weights[0].device
         self._data = {name: torch.as_tensor(array, device=self._device) for name, array in task.train.items()}
         self._steps_per_epoch = task.count // batch_size
-        self.block = min(BLOCK_STEPS, self._steps_per_epoch)
+        self.block = min(block, self._steps_per_epoch)
         self._step = 0
         self._loss = torch.compile(self._compute_loss) if self.jit else self._compute_loss
 

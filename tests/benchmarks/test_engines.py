@@ -62,10 +62,10 @@ class Dice(Marks):
         return [uniform], ops.sum(uniform, axis=1)
 
 
-def engine_of(model, work, *, batch_size, kind="resident", seed=0, jit="off", optimizer=None):
+def engine_of(model, work, *, batch_size, kind="resident", seed=0, jit="off", optimizer=None, block=64):
     """An engine with SGD where no optimiser is given."""
     optimizer = optimizer or keras.optimizers.SGD(0.0)
-    return engines.create(kind, model, optimizer, work, batch_size=batch_size, seed=seed, jit=jit)
+    return engines.create(kind, model, optimizer, work, batch_size=batch_size, seed=seed, jit=jit, block=block)
 
 
 def marking(count, batch_size, *, work=Marks, **options):
@@ -118,11 +118,10 @@ def test_the_order_follows_the_seed():
 @pytest.mark.parametrize("block", [1, 3, 64])
 @pytest.mark.parametrize("runs", [(15,), (7, 8), (4, 1, 10)])
 @pytest.mark.parametrize("work", [Marks, Dice])
-def test_runs_take_the_same_steps_however_they_are_cut(monkeypatch, block, runs, work):
+def test_runs_take_the_same_steps_however_they_are_cut(block, runs, work):
     each = marking(21, 4, work=work)
     steps = [each.run(1) for _ in range(15)]
-    monkeypatch.setattr(module(), "BLOCK_STEPS", block)
-    engine = marking(21, 4, work=work)
+    engine = marking(21, 4, work=work, block=block)
     assert 1 <= engine.block <= block
     engine.warm_up()
     at = 0
