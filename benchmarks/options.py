@@ -47,7 +47,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "input",
     "resident",
-    "How examples reach the network: resident (on the device, steps in compiled blocks) or fit (plain model.fit).",
+    "How examples reach the network: resident (on the device, steps in compiled blocks), fit (plain model.fit) or "
+    "plain_torch (a peer: the same network in PyTorch alone, with KERAS_BACKEND=torch).",
 )
 flags.DEFINE_integer("batch_size", None, "Examples a step. By default the recipe's.", lower_bound=1)
 flags.DEFINE_string("optimizer", None, "A Keras optimiser, as sgd or adamw. By default the recipe's.")
