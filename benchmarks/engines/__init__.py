@@ -52,7 +52,7 @@ def create(
     """The engine for an input kind and Keras's backend.
 
     Args:
-        kind: `"resident"` or `"fit"`.
+        kind: `"resident"`, `"fit"` or `"plain_torch"`.
         model: trained in place.
         optimizer: not built yet.
         task: see `benchmarks.task`.

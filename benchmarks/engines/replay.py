@@ -4,16 +4,15 @@ A functional model is data: its configuration lists every call with where its te
 the same weights through other kernels and leave the model untouched.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
+from kblocks.graph.calls import Key, calls, is_tensor
+
 Call = Callable[..., Any]
 """A function `(operation, *args, **kwargs) -> tensor or tensors`; `operation(*args, **kwargs)` is the graph's own."""
-
-Key = tuple[str, int]
-"""The name of an operation and which of its calls."""
 
 
 def replay(model: keras.Model, inputs: Sequence[Any], call: Call) -> list[Any]:
@@ -34,9 +33,9 @@ def replay(model: keras.Model, inputs: Sequence[Any], call: Call) -> list[Any]:
         return [x]
     config = model.get_config()
     operations = {operation.name: operation for operation in model.operations}
-    sources = _as_list(config["input_layers"])
-    results: dict[Key, Any] = {(name, i): x for (name, i, _), x in zip(sources, inputs, strict=True)}
-    for entry, i, node in _in_order(config["layers"], results):
+    starts = _as_list(config["input_layers"])
+    results: dict[Key, Any] = {(name, i): x for (name, i, _), x in zip(starts, inputs, strict=True)}
+    for entry, i, node in calls(config):
         args, kwargs = (_fill(part, results) for part in (list(node["args"]), node["kwargs"]))
         results[entry["name"], i] = _call(operations[entry["name"]], call, *args, **kwargs)
     return [_tensor(results, source) for source in _as_list(config["output_layers"])]
@@ -50,35 +49,9 @@ def _call(operation: Any, call: Call, *args: Any, **kwargs: Any) -> Any:
     return outputs if len(outputs) > 1 else outputs[0]
 
 
-def _in_order(
-    entries: Sequence[dict[str, Any]], results: dict[Key, Any]
-) -> Iterator[tuple[dict[str, Any], int, dict[str, Any]]]:
-    """Each call once its tensors are there: the order of the list, but a shared layer stands where first called."""
-    waiting = [(entry, i, node) for entry in entries for i, node in enumerate(entry["inbound_nodes"])]
-    while waiting:
-        later = []
-        for entry, i, node in waiting:
-            if all(source in results for source in _sources((node["args"], node["kwargs"]))):
-                yield entry, i, node
-            else:
-                later.append((entry, i, node))
-        waiting = later
-
-
-def _sources(value: Any) -> Iterator[Key]:
-    if _is_tensor(value):
-        yield tuple(value["config"]["keras_history"][:2])
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _sources(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _sources(item)
-
-
 def _fill(value: Any, results: dict[Key, Any]) -> Any:
     """The arguments of a call with the tensors in place."""
-    if _is_tensor(value):
+    if is_tensor(value):
         return _tensor(results, value["config"]["keras_history"])
     if isinstance(value, dict) and "class_name" in value:
         return keras.saving.deserialize_keras_object(value)
@@ -87,10 +60,6 @@ def _fill(value: Any, results: dict[Key, Any]) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_fill(item, results) for item in value)
     return value
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
 
 
 def _tensor(results: dict[Key, Any], history: Sequence[Any]) -> Any:

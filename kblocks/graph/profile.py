@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from kblocks.graph.calls import Key, calls, is_tensor, sources
+
 Shape = tuple[int | None, ...]
 
 
@@ -69,56 +71,34 @@ def _model_macs(model: keras.Model) -> int:
     by_name = {layer.name: layer for layer in model.layers}
     return sum(
         examples * _layer_macs(by_name[name], _shapes(by_name[name], node))
-        for name, node, examples in _calls(config)
+        for name, node, examples in _examples(config)
         # Operations of keras.ops stand in the graph too, but are no layers and hold no weights.
         if name in by_name
     )
 
 
-def _calls(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], int]]:
+def _examples(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], int]]:
     """Each call in a graph: of what, with which arguments, and on how many examples for one of the model's.
 
     They are several where tensors were joined on the batch axis, until it is split again.
     """
-    calls = [(entry, i, node) for entry in config["layers"] for i, node in enumerate(entry["inbound_nodes"])]
-    waiting = {(entry["name"], i) for entry, i, _ in calls}
-    examples: dict[tuple[str, int], int] = {}
-    # Nearly always in order; but a layer that is shared stands where its first call does.
-    while waiting:
-        for entry, i, node in calls:
-            key, sources = (entry["name"], i), list(_sources(node))
-            if key in waiting and waiting.isdisjoint(sources):
-                counts = [examples.get(source, 1) for source in sources] or [1]
-                examples[key] = max(counts)
-                if entry["class_name"] == "Concatenate" and entry["config"]["axis"] == 0:
-                    examples[key] = sum(counts)
-                elif entry["class_name"] == "Split" and entry["config"]["axis"] == 0:
-                    sections = entry["config"]["indices_or_sections"]
-                    examples[key] //= sections if isinstance(sections, int) else len(sections) + 1
-                waiting.remove(key)
-                yield entry["name"], node, examples[key]
-
-
-def _sources(value: Any) -> Iterator[tuple[str, int]]:
-    """The calls that a call's tensors come from."""
-    if isinstance(value, dict):
-        if value.get("class_name") == "__keras_tensor__":
-            yield tuple(value["config"]["keras_history"][:2])
-        else:
-            yield from _sources(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _sources(item)
+    examples: dict[Key, int] = {}
+    for entry, i, node in calls(config):
+        counts = [examples.get(source, 1) for source in sources(node)] or [1]
+        count = max(counts)
+        if entry["class_name"] == "Concatenate" and entry["config"]["axis"] == 0:
+            count = sum(counts)
+        elif entry["class_name"] == "Split" and entry["config"]["axis"] == 0:
+            sections = entry["config"]["indices_or_sections"]
+            count //= sections if isinstance(sections, int) else len(sections) + 1
+        examples[entry["name"], i] = count
+        yield entry["name"], node, count
 
 
 def _shapes(layer: keras.layers.Layer, node: dict[str, Any]) -> dict[str, Shape]:
     """The shapes of a call's tensors by argument; of those in lists none, as no counted layer takes lists."""
     arguments = inspect.signature(layer.call).bind_partial(*node["args"], **node["kwargs"]).arguments
-    return {
-        argument: tuple(value["config"]["shape"])
-        for argument, value in arguments.items()
-        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
-    }
+    return {argument: tuple(value["config"]["shape"]) for argument, value in arguments.items() if is_tensor(value)}
 
 
 def _layer_macs(layer: keras.layers.Layer, shapes: dict[str, Shape]) -> int:

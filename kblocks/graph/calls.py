@@ -1,0 +1,48 @@
+"""A functional model's calls, read from its configuration: what `profile` counts by and a replay runs by."""
+
+from collections.abc import Iterator
+from typing import Any
+
+Key = tuple[str, int]
+"""The name of an operation and which of its calls."""
+
+
+def calls(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int, dict[str, Any]]]:
+    """Each call of a graph, after those that its tensors come from.
+
+    Args:
+        config: what `get_config` of a functional model gives.
+
+    Yields:
+        The operation's entry in the configuration, which of its calls it is, and the call's serialised arguments, a
+        dictionary of `args` and `kwargs`.
+    """
+    pending = [(entry, i, node) for entry in config["layers"] for i, node in enumerate(entry["inbound_nodes"])]
+    waiting = {(entry["name"], i) for entry, i, _ in pending}
+    # Nearly always in order; but a layer that is shared stands where its first call does.
+    while pending:
+        later = []
+        for entry, i, node in pending:
+            if waiting.isdisjoint(sources(node)):
+                waiting.remove((entry["name"], i))
+                yield entry, i, node
+            else:
+                later.append((entry, i, node))
+        pending = later
+
+
+def sources(value: Any) -> Iterator[Key]:
+    """The calls that the tensors in serialised arguments come from, in order."""
+    if is_tensor(value):
+        yield tuple(value["config"]["keras_history"][:2])
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from sources(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from sources(item)
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a serialised argument is a tensor of the graph."""
+    return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
