@@ -9,7 +9,8 @@
 `python -m architectures` prints the table.
 """
 
-from architectures.registry import create, family, names, variant
+from architectures.porting import copy_weights
+from architectures.registry import create, family, names, port_from_keras, variant
 from architectures.variant import Variant
 
-__all__ = ["Variant", "create", "family", "names", "variant"]
+__all__ = ["Variant", "copy_weights", "create", "family", "names", "port_from_keras", "variant"]

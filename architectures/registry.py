@@ -4,16 +4,16 @@ import dataclasses
 import difflib
 import fnmatch
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from numbers import Integral, Real
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import keras
 
 import kblocks as kb
-from architectures import googlenet, lenet, mlp, multi_input, resnet, shared_dense, siamese
+from architectures import googlenet, lenet, loading, mlp, multi_input, porting, resnet, shared_dense, siamese
+from architectures.preprocessing import preprocess
 from architectures.variant import Shape, Variant, shapes
 
 # What an override must be, by what it replaces; the first that fits.
@@ -45,6 +45,7 @@ def _index(families: tuple[ModuleType, ...]) -> dict[str, ModuleType]:
 
 
 _FAMILY_OF = _index(FAMILIES)
+_KERAS_FAMILIES = tuple(module for module in FAMILIES if hasattr(module, "keras_names"))
 
 
 def names(pattern: str = "*") -> list[str]:
@@ -88,6 +89,7 @@ def create(
     classes: int | None = None,
     pooling: str | None = None,
     weights: str | os.PathLike[str] | None = None,
+    preprocessing: bool | None = None,
     name: str | None = None,
     **overrides: Any,
 ) -> keras.Model:
@@ -99,7 +101,12 @@ def create(
         classes: the width of the logits, 0 for the features without a head; `None` for the row's own.
         pooling: how the features become a vector, `"avg"`, `"max"` or `"flatten"`; `None` for the family's own way, and
             with `classes=0` for none.
-        weights: a file that Keras saved of such a network, `.weights.h5` or `.keras`.
+        weights: `"imagenet"` for those of keras.applications, which Keras fetches; or a file: one that Keras saved of such
+            a network, `.weights.h5` or `.keras`, or a download of keras.applications, `.h5`. Where the file has another
+            number of classes the head stays new.
+        preprocessing: whether the network takes images of 0 to 255 and itself prepares them as the weights of
+            keras.applications want them; `None` where such weights are asked for. Without, it takes what that network's
+            `preprocess_input` gives.
         name: the model's name; `None` for `arch`.
         **overrides: fields of the row's spec, as `stem=`, `style=`, `dropout=`.
 
@@ -123,19 +130,46 @@ def create(
         raise ValueError(f"`classes` must be an integer of at least 0; got {classes!r}")
     if pooling not in (None, "avg", "max", "flatten"):
         raise ValueError(f"`pooling` must be 'avg', 'max', 'flatten' or None; got {pooling!r}")
-    path = None if weights is None else _weights_file(weights)
+    if weights is not None:
+        loading.check(arch, row, weights)
+    if preprocessing is None:
+        preprocessing = weights is not None and loading.is_keras(weights)
+    if preprocessing and row.preprocessing is None:
+        raise ValueError(f"`preprocessing` must be False for {arch}, which has no weights in keras.applications")
     spec = _override(arch, row.spec, overrides)
     inputs = [
         keras.Input(shape, name="input" if len(wanted) == 1 else f"input{i}") for i, shape in enumerate(wanted, 1)
     ]
     try:
-        outputs = module.build(spec, inputs, int(classes), pooling)
+        prepared = [preprocess(inputs[0], row.preprocessing, name="preprocess")] if preprocessing else inputs
+        outputs = module.build(spec, prepared, int(classes), pooling)
     except ValueError as error:
         raise ValueError(f"{arch} can't be built for inputs of {_text(wanted)}: {error}") from error
     model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=name or arch)
-    if path is not None:
-        model.load_weights(path)
+    if weights is not None:
+
+        def sibling() -> keras.Model:
+            return create(arch, input_shape=wanted if len(wanted) > 1 else wanted[0], pooling=pooling, **overrides)
+
+        loading.load(model, row, weights, sibling=sibling, families=_KERAS_FAMILIES, preprocessing=preprocessing)
     return model
+
+
+def port_from_keras(model: keras.Model, keras_model: keras.Model, *, skip: Collection[str] = ()) -> None:
+    """Copies the weights of a network of keras.applications into ours of the same row, layer by layer.
+
+    Where theirs has a bias before a normalisation and ours has none, the bias goes into the moving mean. Both networks
+    then give the same for the same input, which is what the `preprocess_input` of theirs gives.
+
+    Args:
+        model: ours.
+        keras_model: theirs, with its head or without.
+        skip: names of our layers that keep the weights they have, as `logits` where the classes differ.
+
+    Raises:
+        ValueError: a layer of ours has no counterpart or one of another shape; it is named. Nothing has been copied then.
+    """
+    porting.port(model, keras_model, _KERAS_FAMILIES, skip=skip)
 
 
 def _family_of(arch: str) -> ModuleType:
@@ -161,15 +195,6 @@ def _override(arch: str, spec: Any, overrides: dict[str, Any]) -> Any:
         if not isinstance(value, kind):
             raise TypeError(f"{arch} takes {what} for the override `{key}`; got {value!r}")
     return dataclasses.replace(spec, **overrides)
-
-
-def _weights_file(weights: str | os.PathLike[str]) -> Path:
-    path = Path(weights)
-    if not path.name.endswith((".weights.h5", ".keras")):
-        raise ValueError(f"`weights` must be a file that ends in .weights.h5 or .keras; got {str(weights)!r}")
-    if not path.is_file():
-        raise FileNotFoundError(f"`weights` must be a file that exists; got {str(weights)!r}")
-    return path
 
 
 def _text(several: tuple[Shape, ...]) -> str:

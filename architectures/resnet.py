@@ -1,9 +1,11 @@
 """ResNet: a stem, stages of residual units, each half the size and twice the width of the one before, and a mean."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import keras
 from keras import KerasTensor
 
 import kblocks as kb
@@ -88,13 +90,13 @@ VARIANTS = {
         source=f"{_T1}3.6 GFLOPs"),
     "resnet50": Variant(
         _imagenet(_PAPER, (3, 4, 6, 3),  _WIDE), **_LARGE, params=25_557_032, macs=3_857_973_248,
-        source=f"{_T1}3.8 GFLOPs"),
+        source=f"{_T1}3.8 GFLOPs", keras=keras.applications.ResNet50, preprocessing="caffe"),
     "resnet101": Variant(
         _imagenet(_PAPER, (3, 4, 23, 3), _WIDE), **_LARGE, params=44_549_160, macs=7_570_194_432,
-        source=f"{_T1}7.6 GFLOPs"),
+        source=f"{_T1}7.6 GFLOPs", keras=keras.applications.ResNet101, preprocessing="caffe"),
     "resnet152": Variant(
         _imagenet(_PAPER, (3, 8, 36, 3), _WIDE), **_LARGE, params=60_192_808, macs=11_282_415_616,
-        source=f"{_T1}11.3 GFLOPs"),
+        source=f"{_T1}11.3 GFLOPs", keras=keras.applications.ResNet152, preprocessing="caffe"),
     "resnet50_v1_5": Variant(
         _imagenet(bottleneck, (3, 4, 6, 3), _WIDE), **_LARGE, params=25_557_032, macs=4_089_184_256,
         source=f"{_HE}, Table 1, with the stride in the 3×3 convolution as in torchvision"),
@@ -143,6 +145,17 @@ def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasT
     if spec.final_norm:
         x = activate(normalize(x, style=spec.style, name=part("norm")), style=spec.style, name=part("act"))
     return x
+
+
+def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
+    """The layer of keras.applications' network for each of ours."""
+    found = {"stem_conv": "conv1_conv", "stem_conv_norm": "conv1_bn", "logits": "predictions"}
+    for name in names:
+        match = re.fullmatch(r"stage(\d)_unit(\d+)_(?:conv(\d)|shortcut)(_norm)?", name)
+        if match:
+            stage, unit, conv, norm = match.groups()
+            found[name] = f"conv{int(stage) + 1}_block{unit}_{conv or 0}_{'bn' if norm else 'conv'}"
+    return found
 
 
 def build(spec: ResNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:

@@ -1,11 +1,11 @@
 """What a row of a family's table holds, and what every family's `build` does with its features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
-from keras import KerasTensor
+from keras import KerasTensor, Model
 
 from kblocks import head
 from kblocks.pool import global_pool
@@ -25,6 +25,8 @@ class Variant:
         macs: multiply-adds of one image at `input_shape`.
         source: the paper, and its own figure.
         departures: where the network is not the paper's; empty where it is.
+        keras: the function that makes keras.applications' network of the same row, where there is one.
+        preprocessing: what that network was trained on, one of `architectures.preprocessing.MEANS_AND_VARIANCES`.
     """
 
     spec: Any
@@ -34,6 +36,8 @@ class Variant:
     macs: int
     source: str
     departures: str = ""
+    keras: Callable[..., Model] | None = None
+    preprocessing: str | None = None
 
     @property
     def input_shapes(self) -> tuple[Shape, ...]:

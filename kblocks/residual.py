@@ -84,7 +84,7 @@ def padded(
 
     Args:
         x: `(batch, height, width, channels)`.
-        filters: channels that come out, a multiple of those that go in.
+        filters: channels that come out, no fewer than those that go in.
         stride: step in pixels.
         style: not read; a shortcut takes one.
         name: the prefix of the layers.
@@ -93,7 +93,7 @@ def padded(
         `(batch, ceil(height / stride), ceil(width / stride), filters)`, zero in the new channels.
 
     Raises:
-        ValueError: `x` is not of rank 4, or `filters` is not a multiple of its channels.
+        ValueError: `x` is not of rank 4, or `filters` is below its channels.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, sections 3.3 and 4.2.
 
@@ -103,15 +103,17 @@ def padded(
     """
     check.rank(x, 4)
     check.positive(stride, "stride")
-    check.divisible(filters, x.shape[-1], "filters", "channels of x")
+    check.positive(filters, "filters")
+    more = filters - x.shape[-1]
+    if more < 0:
+        raise ValueError(f"`filters` must be at least the channels of `x`; got {filters} and {x.shape[-1]}")
     part = scope(name, "padded")
     if stride > 1:
         x = layers.AveragePooling2D(1, strides=stride, name=part("subsample"))(x)
-    copies = filters // x.shape[-1]
-    if copies == 1:
-        return x
-    zero = layers.Rescaling(0.0, name=part("zero"))(x)
-    return layers.Concatenate(name=part("out"))([x] + [zero] * (copies - 1))
+    if more:
+        # Of `(batch, height, width, channels)` the last axis is what the layer takes for the width of channels first.
+        x = layers.ZeroPadding2D(((0, 0), (0, more)), data_format="channels_first", name=part("out"))(x)
+    return x
 
 
 def basic(

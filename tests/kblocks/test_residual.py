@@ -54,20 +54,26 @@ def test_parameters(unit, channels, filters, options, weights, norms):
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("copies", [1, 2, 4])
-def test_padded_is_slicing_and_zero_padding(copies, stride, numbers, evaluate):
+@pytest.mark.parametrize("filters", [3, 4, 6, 12])
+def test_padded_is_slicing_and_zero_padding(filters, stride, numbers, evaluate):
     x = keras.Input((9, 8, 3))
-    model = keras.Model(x, residual.padded(x, 3 * copies, stride=stride, name="p"))
+    model = keras.Model(x, residual.padded(x, filters, stride=stride, name="p"))
     data = numbers(2, 9, 8, 3)
-    expected = np.pad(data[:, ::stride, ::stride], [(0, 0)] * 3 + [(0, 3 * (copies - 1))])
+    expected = np.pad(data[:, ::stride, ::stride], [(0, 0)] * 3 + [(0, filters - 3)])
     y = evaluate(model, data)
     np.testing.assert_array_equal(y, expected)
     assert not model.weights
 
 
-@pytest.mark.parametrize("filters", [16, 20, 33])
-def test_padded_refuses_widths_that_are_no_multiple(filters):
-    with pytest.raises(ValueError, match=f"`filters` must be divisible by `channels of x`; got {filters} and 32"):
+def test_padded_holds_zeros_beside_infinity(evaluate):
+    x = keras.Input((None, None, 1))
+    y = evaluate(keras.Model(x, residual.padded(x, 2, name="p")), np.full((1, 2, 2, 1), np.inf, "float32"))
+    np.testing.assert_array_equal(y[..., 1], 0)
+
+
+@pytest.mark.parametrize("filters", [16, 31])
+def test_padded_refuses_to_drop_channels(filters):
+    with pytest.raises(ValueError, match=f"`filters` must be at least the channels of `x`; got {filters} and 32"):
         residual.padded(keras.Input((8, 8, 32)), filters)
 
 

@@ -1,0 +1,112 @@
+"""Fills a network with weights: those that keras.applications has, or those of a file."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import keras
+
+from architectures import porting
+from architectures.variant import Variant
+
+IMAGENET = "imagenet"
+
+
+def is_keras(weights: str | os.PathLike[str]) -> bool:
+    """Whether these are weights of keras.applications: its own name for them, or one of its downloads."""
+    return weights == IMAGENET or (str(weights).endswith(".h5") and not str(weights).endswith(".weights.h5"))
+
+
+def check(arch: str, row: Variant, weights: str | os.PathLike[str]) -> None:
+    """Raises what is wrong with the argument by itself, before anything is built.
+
+    Raises:
+        ValueError: it is neither `"imagenet"` nor a file of a known kind, or keras.applications has no such network.
+        FileNotFoundError: there is no such file.
+    """
+    if is_keras(weights) and row.keras is None:
+        raise ValueError(f"`weights` of keras.applications are for its own networks; {arch} is none of them")
+    if weights == IMAGENET:
+        return
+    if not str(weights).endswith((".h5", ".keras")):
+        raise ValueError(
+            f"`weights` must be 'imagenet' or a file that ends in .weights.h5, .keras or .h5; got {str(weights)!r}"
+        )
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f"`weights` must be a file that exists; got {str(weights)!r}")
+
+
+def load(
+    model: keras.Model,
+    row: Variant,
+    weights: str | os.PathLike[str],
+    *,
+    sibling: Callable[[], keras.Model],
+    families: Sequence[ModuleType],
+    preprocessing: bool,
+) -> None:
+    """Fills a network; a head of another number of classes stays as it is.
+
+    Args:
+        model: to be filled.
+        row: of its architecture.
+        weights: see `architectures.create`.
+        sibling: makes the same network with the row's own number of classes.
+        families: those that keras.applications has too.
+        preprocessing: whether the network begins with its preprocessing.
+
+    Raises:
+        ValueError: the weights don't fit the network.
+    """
+    if not is_keras(weights):
+        _load_ours(model, row, weights, sibling)
+        return
+    keras_model = _keras_model(row, weights)
+    skip = [porting.HEAD] if _head_differs(model, keras_model) else []
+    porting.port(model, keras_model, families, skip=skip)
+    if preprocessing and row.preprocessing == "caffe":
+        first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+        kernel, *bias = first.get_weights()
+        first.set_weights([kernel[:, :, ::-1], *bias])
+
+
+def _keras_model(row: Variant, weights: str | os.PathLike[str]) -> keras.Model:
+    if weights == IMAGENET:
+        return row.keras(weights=IMAGENET)
+    keras_model = row.keras(weights=None, include_top="notop" not in Path(weights).name)
+    keras_model.load_weights(weights)
+    return keras_model
+
+
+def _load_ours(
+    model: keras.Model, row: Variant, weights: str | os.PathLike[str], sibling: Callable[[], keras.Model]
+) -> None:
+    if str(weights).endswith(".keras"):
+        # It tells its own network, so that layers are paired by name.
+        saved = keras.models.load_model(weights, compile=False)
+    else:
+        saved = model if _classes(model) == row.classes else sibling()
+        try:
+            saved.load_weights(weights)
+        except ValueError:
+            # Saved with as many classes as are asked for now, or with none.
+            if saved is model:
+                raise
+            model.load_weights(weights)
+            return
+    if saved is not model:
+        porting.copy_weights(saved, model, skip=[porting.HEAD] if _head_differs(model, saved) else [])
+
+
+def _head_differs(model: keras.Model, source: keras.Model) -> bool:
+    """Whether the model has a head and the source one of another width, or none."""
+    return _classes(model) not in (0, _classes(source))
+
+
+def _classes(model: keras.Model) -> int:
+    """The width of a network's logits; 0 where it ends in features."""
+    if any(layer.name == porting.HEAD for layer in model.layers):
+        return model.get_layer(porting.HEAD).units
+    # Keras's heads have their own names; without one its networks end in images.
+    return model.output_shape[-1] if len(model.outputs) == 1 and len(model.output_shape) == 2 else 0

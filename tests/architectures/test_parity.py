@@ -1,0 +1,89 @@
+"""Every row that keras.applications has too computes what that network computes, from the same weights.
+
+The weights and the moving statistics are random: zeros and ones would hide a swapped branch.
+"""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+import architectures
+
+ROWS = [arch for arch in architectures.names() if architectures.variant(arch).keras is not None]
+TOLERANCE = 1e-4
+
+
+def maker(arch):
+    """Keras's function and the arguments that it takes without being told."""
+    row = architectures.variant(arch)
+    accepted = inspect.signature(getattr(row.keras, "func", row.keras)).parameters
+
+    def make(**arguments):
+        # Preprocessing is compared by itself: both networks take what it gives.
+        if "include_preprocessing" in accepted:
+            arguments["include_preprocessing"] = False
+        return row.keras(weights=None, **arguments)
+
+    return make
+
+
+def images(shape, count=2, seed=1):
+    """Random images, each of another colour."""
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=(count, *shape)) + 2 * rng.normal(size=(count, 1, 1, shape[-1]))).astype("float32")
+
+
+def scramble(model, shape, seed=0):
+    """Random weights and random moving statistics, none of them at the value it begins with."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.name == "gamma":
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        elif weight.name in ("beta", "bias"):
+            weight.assign(rng.normal(0, 0.2, weight.shape))
+        elif "kernel" in weight.name:
+            weight.assign(rng.normal(0, 1 / np.sqrt(np.prod(weight.shape[:-1])), weight.shape))
+    # Statistics near those of some images, so that the signal neither fades nor grows with the depth, but not at them.
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(images(shape, count=8, seed=seed), training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        deviation = np.sqrt(keras.ops.convert_to_numpy(norm.moving_variance)) + 1e-3
+        norm.moving_mean.assign_add(deviation * rng.normal(0, 0.3, deviation.shape))
+        norm.moving_variance.assign(deviation**2 * rng.uniform(0.7, 1.4, deviation.shape))
+
+
+def compare(ours, theirs, shape):
+    """Asserts that two networks give the same for images that they tell apart."""
+    x = images(shape)
+    expected = keras.ops.convert_to_numpy(theirs(x, training=False))
+    found = keras.ops.convert_to_numpy(ours(x, training=False))
+    scale = np.abs(expected).max()
+    assert np.isfinite(scale) and expected.std(axis=0).max() > 0.01 * scale
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * scale)
+
+
+def small(arch, channels=3):
+    """The smallest square image that both sides take, or nearly so."""
+    return (*((75, 75) if "inception" in arch or arch == "xception" else (64, 64)), channels)
+
+
+@pytest.mark.parametrize("arch", ROWS)
+def test_logits_and_features(arch):
+    make, shape = maker(arch), small(arch)
+    theirs = make(input_shape=shape, classes=7, classifier_activation=None)
+    scramble(theirs, shape)
+    ours = architectures.create(arch, input_shape=shape, classes=7)
+    architectures.port_from_keras(ours, theirs)
+    compare(ours, theirs, shape)
+    # The same network without its head, from the network with it.
+    headless = make(input_shape=shape, include_top=False)
+    scramble(headless, shape, seed=2)
+    features = architectures.create(arch, input_shape=shape, classes=0)
+    architectures.port_from_keras(features, headless)
+    compare(features, headless, shape)
