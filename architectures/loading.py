@@ -1,6 +1,7 @@
 """Fills a network with weights: those that keras.applications has, or those of a file."""
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -88,11 +89,13 @@ def _load_ours(
     else:
         saved = model if _classes(model) == row.classes else sibling()
         try:
-            saved.load_weights(weights)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore" if saved is not model else "default")
+                saved.load_weights(weights)
         except ValueError:
-            # Saved with as many classes as are asked for now, or with none.
             if saved is model:
                 raise
+            # Saved with as many classes as are asked for now, or with none.
             model.load_weights(weights)
             return
     if saved is not model:

@@ -1,4 +1,4 @@
-"""Weights from elsewhere, layer by layer: from a sibling by name, from a network of keras.applications by a family's map.
+"""Weights from elsewhere, layer by layer: from a sibling by name, from keras.applications by a family's map.
 
 Files pair weights by order, and a network with another head, stem or cut has another order; names stay.
 """

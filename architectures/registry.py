@@ -101,8 +101,8 @@ def create(
         classes: the width of the logits, 0 for the features without a head; `None` for the row's own.
         pooling: how the features become a vector, `"avg"`, `"max"` or `"flatten"`; `None` for the family's own way, and
             with `classes=0` for none.
-        weights: `"imagenet"` for those of keras.applications, which Keras fetches; or a file: one that Keras saved of such
-            a network, `.weights.h5` or `.keras`, or a download of keras.applications, `.h5`. Where the file has another
+        weights: `"imagenet"` for those of keras.applications, which Keras fetches; or a file: one that Keras saved of
+            such a network, `.weights.h5` or `.keras`, or a download of keras.applications, `.h5`. Where it has another
             number of classes the head stays new.
         preprocessing: whether the network takes images of 0 to 255 and itself prepares them as the weights of
             keras.applications want them; `None` where such weights are asked for. Without, it takes what that network's
@@ -167,7 +167,7 @@ def port_from_keras(model: keras.Model, keras_model: keras.Model, *, skip: Colle
         skip: names of our layers that keep the weights they have, as `logits` where the classes differ.
 
     Raises:
-        ValueError: a layer of ours has no counterpart or one of another shape; it is named. Nothing has been copied then.
+        ValueError: a layer of ours has no counterpart or one of another shape. Nothing has been copied then.
     """
     porting.port(model, keras_model, _KERAS_FAMILIES, skip=skip)
 

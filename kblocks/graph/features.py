@@ -45,7 +45,9 @@ def features(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> ker
             found.setdefault(2 ** round(math.log2(image.shape[1] / y.shape[1])), {})[name] = y
     for stride in strides:
         if stride not in found:
-            raise ValueError(f"`strides` must be of {', '.join(map(str, sorted(found)))} for {model.name}; got {stride}")
+            raise ValueError(
+                f"`strides` must be of {', '.join(map(str, sorted(found)))} for {model.name}; got {stride}"
+            )
     return keras.Model(image, [_end(found[stride]) for stride in strides], name=f"{model.name}_features")
 
 

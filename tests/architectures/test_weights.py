@@ -1,0 +1,260 @@
+"""Weights from elsewhere: siblings, files, networks of keras.applications, and the preprocessing that goes with them."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import architectures
+import kblocks as kb
+from architectures import porting
+from architectures.preprocessing import MEANS_AND_VARIANCES, preprocess
+
+SHAPE = (64, 64, 3)
+
+
+def randomise(model, seed=0):
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.uniform(0.5, 1.5, w.shape).astype("float32") for w in model.get_weights()])
+    return model
+
+
+def weights_by_name(model):
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+
+def assert_equal(a, b, but=()):
+    """Two models have the same layers and weights, but for those of some layers."""
+    a, b = weights_by_name(a), weights_by_name(b)
+    for name in a.keys() - set(but):
+        for one, other in zip(a[name], b[name], strict=True):
+            np.testing.assert_array_equal(one, other)
+    for name in but:
+        assert a[name][0].shape != b[name][0].shape or not np.array_equal(a[name][0], b[name][0])
+
+
+class TestCopyWeights:
+    def test_by_name_and_not_by_order(self):
+        def model(names):
+            x = inputs = keras.Input((4,))
+            for name in names:
+                x = layers.Dense(4, name=name)(x)
+            return keras.Model(inputs, x)
+
+        source, target = randomise(model("abc")), model("ca")
+        architectures.copy_weights(source, target)
+        assert_equal(target, source)
+
+    def test_what_is_skipped_stays(self):
+        source, target = (architectures.create("resnet_tiny", classes=n) for n in (10, 3))
+        randomise(source)
+        before = target.get_layer("logits").get_weights()
+        architectures.copy_weights(source, target, skip=["logits"])
+        assert_equal(target, source, but=["logits"])
+        for a, b in zip(before, target.get_layer("logits").get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_into_a_tower(self):
+        source, target = (architectures.create("siamese_tiny") for _ in range(2))
+        randomise(source)
+        architectures.copy_weights(source, target)
+        for a, b in zip(source.get_weights(), target.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_a_deeper_network_into_a_shallower_one_and_not_back(self):
+        deep, shallow = architectures.create("resnet_tiny", depths=(1, 2)), architectures.create("resnet_tiny")
+        randomise(deep)
+        architectures.copy_weights(deep, shallow)
+        assert_equal(shallow, deep)
+        before = deep.get_weights()
+        with pytest.raises(
+            ValueError, match="without a counterpart in `resnet_tiny`: stage2_unit2_conv1, .* and 1 more"
+        ):
+            architectures.copy_weights(randomise(shallow, 1), deep)
+        for a, b in zip(before, deep.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_another_shape_copies_nothing(self):
+        source, target = (architectures.create("resnet_tiny", classes=n) for n in (10, 3))
+        randomise(source)
+        before = target.get_weights()
+        with pytest.raises(
+            ValueError, match=r"layer logits needs a kernel of shape \(8, 3\); got one of shape \(8, 10\)"
+        ):
+            architectures.copy_weights(source, target)
+        for a, b in zip(before, target.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+class TestFiles:
+    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+    @pytest.mark.parametrize("classes", [3, 0])
+    def test_another_head(self, ending, classes, tmp_path):
+        saved = randomise(architectures.create("resnet_tiny"))
+        path = tmp_path / f"model{ending}"
+        saved.save(path) if ending == ".keras" else saved.save_weights(path)
+        loaded = architectures.create("resnet_tiny", weights=path, classes=classes)
+        assert_equal(loaded, saved, but=["logits"] if classes else [])
+
+    @pytest.mark.parametrize("classes", [3, 0])
+    def test_saved_with_the_head_that_is_asked_for(self, classes, tmp_path):
+        saved = randomise(architectures.create("resnet_tiny", classes=classes))
+        saved.save_weights(tmp_path / "model.weights.h5")
+        assert_equal(architectures.create("resnet_tiny", weights=tmp_path / "model.weights.h5", classes=classes), saved)
+
+    @pytest.mark.parametrize("top", [True, False])
+    def test_a_download_of_keras_applications(self, top, tmp_path):
+        theirs = randomise(keras.applications.ResNet50(weights=None, include_top=top))
+        path = tmp_path / f"resnet50{'' if top else '_notop'}.h5"
+        theirs.save(path)
+        ours = architectures.create("resnet50", weights=path, input_shape=SHAPE, classes=5, preprocessing=False)
+        np.testing.assert_array_equal(
+            ours.get_layer("stage4_unit3_conv3").get_weights()[0],
+            theirs.get_layer("conv5_block3_3_conv").get_weights()[0],
+        )
+
+    def test_a_network_that_keras_has_not(self, tmp_path):
+        (tmp_path / "model.h5").write_bytes(b"")
+        for weights in ("imagenet", tmp_path / "model.h5"):
+            with pytest.raises(
+                ValueError, match="`weights` of keras.applications are for its own networks; resnet20 is"
+            ):
+                architectures.create("resnet20", weights=weights)
+
+
+class TestImagenet:
+    @pytest.fixture
+    def fetched(self, monkeypatch):
+        """Keras's constructor as it would be with a network: asked for its weights it has some."""
+        made = []
+
+        def resnet50(*, weights, **options):
+            assert weights == "imagenet" and not options
+            made.append(randomise(keras.applications.ResNet50(weights=None)))
+            return made[-1]
+
+        row = architectures.variant("resnet50")
+        monkeypatch.setitem(
+            architectures.resnet.VARIANTS, "resnet50", architectures.Variant(**{**vars(row), "keras": resnet50})
+        )
+        return made
+
+    def test_images_of_0_to_255_in_red_green_and_blue(self, fetched):
+        ours = architectures.create("resnet50", weights="imagenet", input_shape=SHAPE, classes=0)
+        (theirs,) = fetched
+        small = keras.applications.ResNet50(weights=None, include_top=False, input_shape=SHAPE)
+        for layer in small.layers[1:]:
+            layer.set_weights(theirs.get_layer(layer.name).get_weights())
+        x = np.random.default_rng(0).integers(0, 256, (2, *SHAPE)).astype("float32")
+        expected = small.predict(keras.applications.resnet.preprocess_input(x.copy()), verbose=0)
+        np.testing.assert_allclose(ours.predict(x, verbose=0), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+    def test_without_preprocessing_as_keras_has_it(self, fetched):
+        ours = architectures.create("resnet50", weights="imagenet", preprocessing=False)
+        assert "preprocess" not in {layer.name for layer in ours.layers}
+        np.testing.assert_array_equal(
+            ours.get_layer("stem_conv").get_weights()[0], fetched[0].get_layer("conv1_conv").get_weights()[0]
+        )
+
+    def test_a_new_head(self, fetched):
+        ours = architectures.create("resnet50", weights="imagenet", classes=3, input_shape=SHAPE)
+        assert ours.output_shape == (None, 3)
+        assert np.abs(ours.get_layer("logits").get_weights()[0]).max() < 0.5
+
+    def test_another_stem_does_not_fit(self, fetched):
+        with pytest.raises(
+            ValueError, match=r"layer stem_conv needs a kernel of shape \(3, 3, 3, 64\); got one of shape"
+        ):
+            architectures.create("resnet50", weights="imagenet", stem=kb.stem.cifar, input_shape=(32, 32, 3))
+
+
+class TestPort:
+    def two(self, bias_then, use_bias=False):
+        """A network with a bias and ours without it."""
+        x = inputs = keras.Input((4, 4, 2))
+        y = layers.Conv2D(3, 1, name="theirs_conv")(x)
+        y = layers.BatchNormalization(name="theirs_bn", scale=False)(y) if bias_then == "norm" else y
+        theirs = keras.Model(inputs, y, name="theirs")
+        y = layers.Conv2D(3, 1, use_bias=use_bias, name="conv")(x)
+        y = layers.BatchNormalization(name="conv_norm")(y) if bias_then == "norm" else y
+        return keras.Model(inputs, y, name="ours"), theirs
+
+    class Family:
+        @staticmethod
+        def keras_names(names, keras_model):
+            return {"conv": "theirs_conv", "conv_norm": "theirs_bn"}
+
+    @pytest.mark.parametrize("use_bias", [False, True])
+    def test_a_bias_goes_into_the_mean_and_a_missing_scale_is_one(self, use_bias):
+        ours, theirs = self.two("norm", use_bias)
+        randomise(theirs)
+        porting.port(ours, theirs, [self.Family])
+        x = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype("float32")
+        np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
+
+    def test_a_bias_with_nowhere_to_go(self):
+        ours, theirs = self.two("nothing")
+        with pytest.raises(
+            ValueError, match="layer conv of `ours` has no bias, and no normalisation that takes one in"
+        ):
+            porting.port(ours, theirs, [self.Family])
+
+    def test_networks_of_two_families(self):
+        theirs = keras.applications.MobileNet(weights=None, input_shape=SHAPE, alpha=0.25, include_top=False)
+        with pytest.raises(ValueError, match="`resnet50` has layers without a counterpart in `mobilenet"):
+            architectures.port_from_keras(architectures.create("resnet50", input_shape=SHAPE, classes=0), theirs)
+
+    def test_heads_of_two_widths(self):
+        theirs = keras.applications.ResNet50(weights=None, input_shape=SHAPE, classes=4)
+        ours = architectures.create("resnet50", input_shape=SHAPE, classes=3)
+        with pytest.raises(ValueError, match=r"layer logits needs a kernel of shape \(2048, 3\); got one of shape"):
+            architectures.port_from_keras(ours, theirs)
+        architectures.port_from_keras(ours, theirs, skip=["logits"])
+
+
+def test_numbered_layers_in_the_order_they_were_made():
+    x = inputs = keras.Input((4,))
+    for name in ("dense_9", "dense_11", "dense_10", "dense_a", "other"):
+        x = layers.Dense(4, name=name)(x)
+    assert porting.numbered(keras.Model(inputs, x), layers.Dense, "dense") == ["dense_9", "dense_10", "dense_11"]
+
+
+class TestPreprocessing:
+    MODULES = {
+        "tf": keras.applications.mobilenet,
+        "torch": keras.applications.densenet,
+        "caffe": keras.applications.resnet,
+    }
+
+    @pytest.mark.parametrize("way", MODULES)
+    def test_as_keras_applications_does_it(self, way):
+        x = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype("float32")
+        inputs = keras.Input((4, 4, 3))
+        found = keras.Model(inputs, preprocess(inputs, way))(x)
+        expected = self.MODULES[way].preprocess_input(x.copy())
+        if way == "caffe":
+            expected = expected[..., ::-1]  # in blue, green and red; ours stays as it came
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(found), expected, rtol=1e-4, atol=1e-4)
+
+    def test_unit128(self):
+        inputs = keras.Input((1, 1, 3))
+        found = keras.Model(inputs, preprocess(inputs, "unit128"))(np.array([[[[0.0, 128, 255]]]], "float32"))
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(found)[0, 0, 0], [-1, 0, 127 / 128], rtol=1e-6)
+
+    def test_every_row_names_a_way_that_there_is(self):
+        for arch in architectures.names():
+            row = architectures.variant(arch)
+            assert (row.keras is None) == (row.preprocessing is None)
+            assert row.preprocessing is None or row.preprocessing in MEANS_AND_VARIANCES
+
+    def test_in_front_of_a_network_without_weights(self):
+        model = architectures.create("resnet50", input_shape=SHAPE, classes=2, preprocessing=True)
+        assert model.layers[1].name == "preprocess"
+
+    def test_not_where_nothing_is_known_of_it(self):
+        with pytest.raises(ValueError, match="`preprocessing` must be False for resnet20"):
+            architectures.create("resnet20", preprocessing=True)
+
+    def test_three_colours_only(self):
+        with pytest.raises(ValueError, match=r"images of three colours; got inputs of shape \(None, 64, 64, 1\)"):
+            architectures.create("resnet50", input_shape=(64, 64, 1), preprocessing=True)
