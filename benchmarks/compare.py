@@ -47,7 +47,9 @@ FIELDS = (
     "mode",
     "dataset",
     "data",
+    "augment",
     "input",
+    "peer",
     "batch_size",
     "backend",
     "dtype_policy",
@@ -142,6 +144,8 @@ def sides(path: str, across: Sequence[str]) -> dict[Key, Side]:
                 f"{path}, line {number}, is a record of version {record.get('version')}; "
                 f"only those of version {records.VERSION} are compared"
             )
+        if record["script"] == "versus":
+            continue  # what it says follows from the runs before it
         status = record.get("status", "ok")  # which old records have none of
         if status != "ok":
             others[str(status)] += 1

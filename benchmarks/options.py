@@ -15,11 +15,9 @@ from benchmarks.console import UsageError
 with quiet.start_up():
     import keras
 
-    keras.ops.zeros(())  # the backend looks for its devices now, and not in the middle of the output
-
 import architectures
 import kblocks
-from benchmarks import data, engines, environment, recipes, records, task
+from benchmarks import data, engines, environment, peers, recipes, records, task
 from kblocks.graph import Profile, profile
 
 DATASETS = ("mnist", "cifar10", "synthetic")
@@ -47,10 +45,10 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "input",
     "resident",
-    "How examples reach the network: resident (on the device, steps in compiled blocks), fit (plain model.fit) or "
-    "plain_torch (a peer: the same network in PyTorch alone, with KERAS_BACKEND=torch).",
+    "How examples reach the network: resident (on the device, steps in compiled blocks), stream (from main memory by a "
+    "tf.data pipeline) or fit (plain model.fit).",
 )
-flags.DEFINE_integer("batch_size", None, "Examples a step. By default the recipe's.", lower_bound=1)
+flags.DEFINE_string("batch_size", None, "Examples a step. By default the recipe's.")
 flags.DEFINE_string("optimizer", None, "A Keras optimiser, as sgd or adamw. By default the recipe's.")
 flags.DEFINE_multi_string("optimizer_argument", [], "KEY=VALUE for the optimiser, as momentum=0.9.")
 flags.DEFINE_float("learning_rate", None, "The rate at its peak. By default the recipe's.", lower_bound=0.0)
@@ -72,6 +70,8 @@ class Job:
     task: task.Task
     engine: engines.Engine
     profile: Profile
+    mode: str
+    peer: str | None
     batch_size: int
     augment: bool
     optimizer: str
@@ -80,6 +80,7 @@ class Job:
 
     def record(self, script: str) -> dict[str, Any]:
         """What both scripts write down of a job."""
+        trains = self.mode == "training"
         return {
             "version": records.VERSION,
             "script": script,
@@ -87,15 +88,18 @@ class Job:
             "overrides": FLAGS.override,
             "dataset": self.dataset,
             "data": self.source,
+            "examples": self.task.count,
             "input": FLAGS.input,
+            "mode": self.mode,
+            "peer": self.peer,
             "batch_size": self.batch_size,
             "augment": self.augment,
             "backend": keras.backend.backend(),
             "dtype_policy": FLAGS.dtype_policy,
             "jit": self.engine.jit,
-            "optimizer": self.optimizer,
-            "optimizer_arguments": self.optimizer_arguments,
-            "learning_rate": self.learning_rate,
+            "optimizer": self.optimizer if trains else None,
+            "optimizer_arguments": self.optimizer_arguments if trains else None,
+            "learning_rate": self.learning_rate if trains else None,
             "seed": FLAGS.seed,
             "params": self.profile.params,
             "trainable_params": self.profile.trainable_params,
@@ -113,8 +117,12 @@ def choose(flag: str, value: str, options: tuple[str, ...]) -> str:
     return value
 
 
-def check() -> None:
-    """Raises a `UsageError` for what is wrong with the flags by themselves, before anything is loaded."""
+def check(*, most: str | None = None) -> None:
+    """Raises a `UsageError` for what is wrong with the flags by themselves, before anything is loaded.
+
+    Args:
+        most: a word that `--batch_size` may be in place of a number.
+    """
     if FLAGS.arch is not None:
         try:
             architectures.variant(FLAGS.arch)
@@ -132,12 +140,31 @@ def check() -> None:
     choose("input", FLAGS.input, engines.INPUTS)
     choose("dtype_policy", FLAGS.dtype_policy, POLICIES)
     choose("jit", FLAGS.jit, ("auto", "on", "off"))
+    if most is None or FLAGS.batch_size != most:
+        batch_size()
     if FLAGS.out:
         records.check_writable(FLAGS.out)
 
 
+def batch_size() -> int | None:
+    """What `--batch_size` says, if it says something."""
+    text = FLAGS.batch_size
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--batch_size must be a whole number above 0; got {text!r}")
+    return int(text)
+
+
 def job(
-    *, arch: str, dataset: str, steps: int | None = None, epochs: int | None = None, block: int = engines.BLOCK_STEPS
+    *,
+    arch: str,
+    dataset: str,
+    steps: int | None = None,
+    epochs: int | None = None,
+    block: int = engines.BLOCK_STEPS,
+    mode: str = "training",
+    peer: str | None = None,
 ) -> Job:
     """Loads the data, builds the network and its engine.
 
@@ -147,6 +174,8 @@ def job(
         steps: of the run; `None` where `epochs` says it.
         epochs: of the run; `None` where `steps` says it.
         block: how many steps the engine should run at a time at most.
+        mode: `"training"` or `"inference"`.
+        peer: the network that runs in place of ours: `"torch"`, `"timm:NAME"` or `"keras_applications:NAME"`.
 
     Returns:
         The job.
@@ -158,31 +187,33 @@ def job(
     keras.config.set_dtype_policy(FLAGS.dtype_policy)
     with quiet.start_up():  # Keras seeds TensorFlow too where it finds it, and imports it for that
         keras.utils.set_random_seed(FLAGS.seed)
+        keras.ops.zeros(())  # the backend looks for its devices now, and not in the middle of the output
     plan = recipes.recipe(architectures.family(arch))
-    batch_size = FLAGS.batch_size or plan.batch_size
+    batch = batch_size() or plan.batch_size
     if name == "synthetic":
         dataset_name = source = "synthetic"
-        model = create(arch)
-        work: task.Task = task.Synthetic(model, batch_size=batch_size, seed=FLAGS.seed)
+        model = replaced(create(arch), peer)
+        work: task.Task = task.Synthetic(model, batch_size=batch, seed=FLAGS.seed)
         augment = False
     else:
         images = load(name)
         dataset_name, source = images.name, images.source
-        model = create_for(arch, images)
+        model = replaced(create_for(arch, images), peer)
         augment = FLAGS.augment
         if augment is None:
             small = images.image_shape[0] < 32
-            augment = plan.augment and not small and len(model.inputs) == 1 and FLAGS.input != "fit"
+            as_is = FLAGS.input == "fit" or mode == "inference"
+            augment = plan.augment and not small and len(model.inputs) == 1 and not as_is
         work = task.for_model(model, images, augment=augment)
     rate = plan.learning_rate if FLAGS.learning_rate is None else FLAGS.learning_rate
     optimizer_name = FLAGS.optimizer or plan.optimizer
     arguments = dict(plan.arguments) if FLAGS.optimizer is None else {}
     arguments |= dict(pair(text, "optimizer_argument") for text in FLAGS.optimizer_argument)
-    steps = steps or epochs * max(1, work.count // batch_size)
+    steps = steps or epochs * max(1, work.count // batch)
     optimizer = recipes.optimizer(optimizer_name, rate, arguments, steps=steps, warmup=plan.warmup)
-    engine = engines.create(
-        FLAGS.input, model, optimizer, work, batch_size=batch_size, seed=FLAGS.seed, jit=FLAGS.jit, block=block
-    )
+    how = engines.Plan(batch_size=batch, seed=FLAGS.seed, input=FLAGS.input, mode=mode, jit=FLAGS.jit, block=block)
+    network = None if peer is None or peer.startswith(peers.PREFIX) else peer
+    engine = engines.create(model, optimizer, work, how, network=network)
     return Job(
         arch=arch,
         dataset=dataset_name,
@@ -191,7 +222,9 @@ def job(
         task=work,
         engine=engine,
         profile=profile(model),
-        batch_size=batch_size,
+        mode=mode,
+        peer=peer,
+        batch_size=batch,
         augment=augment,
         optimizer=optimizer_name,
         optimizer_arguments=arguments,
@@ -223,6 +256,13 @@ def create(arch: str, **arguments: Any) -> keras.Model:
     except (ValueError, TypeError) as error:
         hint = "; for that pass --override=stem=stem.cifar" if "kblocks.stem.cifar" in str(error) else ""
         raise UsageError(f"{str(error).splitlines()[0]}{hint}") from None
+
+
+def replaced(model: keras.Model, peer: str | None) -> keras.Model:
+    """The network of keras.applications that a peer's name stands for; else the model itself."""
+    if peer is None or not peer.startswith(peers.PREFIX):
+        return model
+    return peers.application(peer.removeprefix(peers.PREFIX), model)
 
 
 def pair(text: str, flag: str) -> tuple[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.console import UsageError
 
-VERSION = 1
+VERSION = 2
 
 
 def check_writable(path: str, flag: str = "out") -> None:

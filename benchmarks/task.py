@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from keras import Input, KerasTensor, Model, layers, losses, ops
+from keras import Input, KerasTensor, Model, activations, layers, losses, ops
 
 from benchmarks.console import UsageError
 from benchmarks.data import Dataset
@@ -39,13 +39,14 @@ class Task(ABC):
     keras_loss: losses.Loss
 
     @abstractmethod
-    def draw(self, train: Arrays, rows: Any, uniform: Any) -> tuple[list[Any], Any]:
+    def draw(self, train: Arrays, rows: Any, uniform: Any, *, ops: Any = ops) -> tuple[list[Any], Any]:
         """Raw inputs and targets of examples.
 
         Args:
             train: the device's arrays.
             rows: `(examples,)`, integers.
             uniform: `(examples, randoms)`, float32 from 0 to 1, 1 excluded.
+            ops: `keras.ops`, or what takes its place outside of Keras's backend.
 
         Returns:
             A list of inputs, as stored, and the targets.
@@ -94,12 +95,12 @@ class Classification(Task):
             images = frame(images, PAD, np.round(self.statistics[0] * 255).astype(np.uint8))
         self.train = {"images": images, "labels": dataset.y_train}
 
-    def draw(self, train: Arrays, rows: Any, uniform: Any) -> tuple[list[Any], Any]:
+    def draw(self, train: Arrays, rows: Any, uniform: Any, *, ops: Any = ops) -> tuple[list[Any], Any]:
         """Images, uint8, and labels."""
         labels = ops.take(train["labels"], rows, axis=0)
         if not self._augment:
             return [ops.take(train["images"], rows, axis=0)], labels
-        return [crop_and_flip(train["images"], rows, uniform, self._dataset.image_shape)], labels
+        return [crop_and_flip(train["images"], rows, uniform, self._dataset.image_shape, ops=ops)], labels
 
     def prepare(self, inputs: Sequence[Any]) -> list[Any]:
         """`(x / 255 − mean) / std`, channel by channel."""
@@ -138,7 +139,7 @@ class Pairs(Task):
         self.train = pair_arrays(dataset.x_train, dataset.y_train, dataset.classes)
         self._test = pair_arrays(dataset.x_test, dataset.y_test, dataset.classes)
 
-    def draw(self, train: Arrays, rows: Any, uniform: Any) -> tuple[list[Any], Any]:
+    def draw(self, train: Arrays, rows: Any, uniform: Any, *, ops: Any = ops) -> tuple[list[Any], Any]:
         """Two images, uint8, and 1 where their labels agree.
 
         The first image is the row's. The first random number decides whether the second image is of the same class, the
@@ -192,7 +193,9 @@ class Synthetic(Task):
         # Several batches where they are small; one, used again and again, where images are large.
         self.count = batch_size * max(1, min(100, RESIDENT_BYTES // (bytes_each * batch_size)))
         self._inputs = [f"x{i}" for i in range(len(shapes))]
-        self._from_logits = ["logits" in name for name in model.output_names]
+        probabilities = (activations.softmax, activations.sigmoid)
+        ends = [model.get_layer(name) for name in model.output_names]
+        self._from_logits = [getattr(layer, "activation", None) not in probabilities for layer in ends]
         self.train = {
             name: rng.integers(0, 256, (self.count, *shape), dtype=np.uint8)
             for name, shape in zip(self._inputs, shapes, strict=True)
@@ -201,7 +204,7 @@ class Synthetic(Task):
         self.keras_loss = (Classification if model.outputs[0].shape[-1] > 1 else Pairs).keras_loss
         self.train["y"] = np.stack([rng.integers(0, n, self.count, dtype=np.int32) for n in top], axis=1)
 
-    def draw(self, train: Arrays, rows: Any, uniform: Any) -> tuple[list[Any], Any]:
+    def draw(self, train: Arrays, rows: Any, uniform: Any, *, ops: Any = ops) -> tuple[list[Any], Any]:
         """Inputs, uint8, and a column of labels for each output."""
         return [ops.take(train[name], rows, axis=0) for name in self._inputs], ops.take(train["y"], rows, axis=0)
 
@@ -273,7 +276,7 @@ def frame(images: np.ndarray, pad: int, colour: np.ndarray) -> np.ndarray:
     return framed
 
 
-def crop_and_flip(framed: Any, rows: Any, uniform: Any, shape: tuple[int, int, int]) -> Any:
+def crop_and_flip(framed: Any, rows: Any, uniform: Any, shape: tuple[int, int, int], *, ops: Any = ops) -> Any:
     """A random window of `shape` of each framed image, mirrored with probability one half: one gather for all of it.
 
     Args:
@@ -281,6 +284,7 @@ def crop_and_flip(framed: Any, rows: Any, uniform: Any, shape: tuple[int, int, i
         rows: `(examples,)`, which images.
         uniform: `(examples, 3)`, from 0 to 1: row, column, mirror.
         shape: `(height, width, channels)` of the window.
+        ops: `keras.ops`, or what takes its place.
 
     Returns:
         `(examples, height, width, channels)`.

@@ -1,8 +1,8 @@
-"""Times training steps.
+"""Times training steps, or forward passes.
 
     python -m benchmarks.throughput --arch=resnet20 --dataset=cifar10 --batch_size=128 --steps=50
     python -m benchmarks.throughput --arch=mlp_784_64_10 --dataset=mnist --batch_size=32 --steps=3000 --input=fit
-    python -m benchmarks.throughput --arch=resnet50 --dataset=synthetic --batch_size=8
+    python -m benchmarks.throughput --arch=resnet50 --dataset=synthetic --batch_size=max --mode=inference
 
 Compilation is in no rate, nor are the steps before block times have stopped falling. A rate is all images over all
 seconds; its 95 % confidence interval is a bootstrap over the timed blocks. docs/records.md says what `--out` writes.
@@ -10,7 +10,7 @@ seconds; its 95 % confidence interval is a bootstrap over the timed blocks. docs
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ from absl import flags
 from benchmarks import options  # first: it imports Keras, and keeps TensorFlow's notices out of the terminal
 
 # isort: split
-from benchmarks import console, meters, peak, records, stats
+import architectures
+from benchmarks import console, engines, largest, meters, peak, peers, recipes, records, stats, trace, traffic
 from benchmarks.console import UsageError
 
 FLAGS = flags.FLAGS
@@ -28,7 +29,17 @@ flags.DEFINE_integer("steps", 50, "Timed steps.", lower_bound=1)
 flags.DEFINE_integer(
     "warmup_steps", None, "Steps before them. By default until block times have stopped falling.", lower_bound=1
 )
+flags.DEFINE_string("mode", "training", "training, or inference for forward passes alone.")
+flags.DEFINE_string(
+    "peer",
+    None,
+    "Run a network of others in place of ours: torch (PyTorch alone, written by hand) or timm:NAME, both with "
+    "KERAS_BACKEND=torch, or keras_applications:NAME. It must have as many trainable parameters.",
+)
 flags.DEFINE_bool("peak", True, "Measure the device's own peak too, which takes some seconds.")
+flags.DEFINE_string("trace", None, "A folder for a profile of some more steps, which TensorBoard opens.")
+flags.declare_key_flag("batch_size")
+FLAGS["batch_size"].help = "Examples a step, or max for the most that memory holds. By default the recipe's."
 
 BLOCKS = 20  # that the timed steps are divided into, where there are enough of them
 FIT_BLOCKS = 5
@@ -50,12 +61,19 @@ class Timing:
 def main() -> None:
     """Times, prints a table, writes the record."""
     start = time.perf_counter()
-    options.check()
+    check()
+    search = FLAGS.batch_size == "max"
+    if search:
+        FLAGS.batch_size = "1"
     planned = FLAGS.steps + (FLAGS.warmup_steps or 0)
     # Each call of `fit` sets itself up anew, which a user pays once an epoch: a few long blocks are fair to it.
     block = max(1, FLAGS.steps // FIT_BLOCKS if FLAGS.input == "fit" else min(MOST_STEPS, FLAGS.steps // BLOCKS))
-    job = options.job(arch="resnet20", dataset="cifar10", steps=planned, block=block)
-    console.say(f"{job.arch} on {job.dataset}: batches of {job.batch_size}, {FLAGS.input} data")
+    job = options.job(arch="resnet20", dataset="cifar10", steps=planned, block=block, mode=FLAGS.mode, peer=FLAGS.peer)
+    if search:
+        first = recipes.recipe(architectures.family(job.arch)).batch_size
+        most = None if job.dataset == "synthetic" else job.task.count
+        largest.hand_over(first, most, {**job.record("throughput"), "steps": FLAGS.steps}, FLAGS.out)
+    console.say(title(job.record("throughput")))
     try:
         figures = measure(job, start)
     except Exception as error:
@@ -65,9 +83,29 @@ def main() -> None:
         raise UsageError(
             f"{job.arch} in batches of {job.batch_size} takes more memory than there is: try a smaller --batch_size"
         ) from None
-    record = {**job.record("throughput"), **figures}
+    longest = trace.write(FLAGS.trace, job.engine) if FLAGS.trace is not None else None
+    record = {**job.record("throughput"), **figures, "operation_ms": longest}
     show(record)
     write(record)
+
+
+def check() -> None:
+    """Raises a `UsageError` for what is wrong with the flags by themselves, before anything is loaded."""
+    options.check(most="max")
+    options.choose("mode", FLAGS.mode, engines.MODES)
+    if FLAGS.peer is not None and not FLAGS.peer.startswith(("timm:", peers.PREFIX)):
+        options.choose("peer", FLAGS.peer, ("torch", "timm:NAME", f"{peers.PREFIX}NAME"))
+    if FLAGS.trace is not None:
+        trace.check(FLAGS.trace)
+
+
+def title(record: Mapping[str, Any]) -> str:
+    """What is timed, in a few words."""
+    network = record["arch"] if record["peer"] is None else f"{record['peer']} for {record['arch']}"
+    return (
+        f"{network} on {record['dataset']}, {record['mode']} in batches of {record['batch_size']}, "
+        f"{record['input']} data"
+    )
 
 
 def write(record: dict[str, Any]) -> None:
@@ -93,12 +131,12 @@ def measure(job: options.Job, start: float) -> dict[str, Any]:
 
     rate = job.batch_size * sum(timing.steps) / sum(timing.seconds)
     low, high = stats.rate_interval(timing.steps, timing.seconds, job.batch_size)
-    flops = 2 * job.profile.macs * job.batch_size * (1 + BACKWARD)
+    passes = 1 + BACKWARD if job.mode == "training" else 1
+    flops = 2 * job.profile.macs * job.batch_size * passes
     flops_per_second = flops * rate / job.batch_size
     ceiling = peak.measure(FLAGS.dtype_policy) if FLAGS.peak else None
     return {
         "status": "ok",
-        "mode": "training",
         "steps": FLAGS.steps,
         "block_steps": timing.steps,
         "block_seconds": timing.seconds,
@@ -114,6 +152,7 @@ def measure(job: options.Job, start: float) -> dict[str, Any]:
         "peak_memory_bytes": device_bytes,
         "peak_resident_bytes": resident_bytes,
         "flops_per_step": flops,
+        "bytes_per_step": traffic.least_bytes(job.model, job.batch_size, job.mode),
         "flops_per_second": flops_per_second,
         "peak_flops_per_second": ceiling and ceiling.flops_per_second,
         "peak_bytes_per_second": ceiling and ceiling.bytes_per_second,
@@ -192,11 +231,10 @@ def show(record: dict[str, Any]) -> None:
     if record["joules_per_image"] is not None:
         rows["energy an image"] = f"{1000 * record['joules_per_image']:.2f} mJ"
     rows["device"] = records.describe(record)
-    console.table(
-        f"{record['arch']} on {record['dataset']}, batches of {record['batch_size']}, {record['input']}: "
-        f"{record['steps']:,} timed steps",
-        rows,
-    )
+    console.table(f"{title(record)}: {record['steps']:,} timed steps", rows)
+    if record["operation_ms"] is not None:
+        rows = {kind: f"{milliseconds:.2f} ms" for kind, milliseconds in record["operation_ms"].items()}
+        console.table("the longest operations of a step, summed over threads", rows)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,6 @@ def main() -> None:
         check_save(FLAGS.save)
     if FLAGS.dataset == "synthetic":
         raise UsageError("--dataset=synthetic has nothing to learn; python -m benchmarks.throughput takes it")
-    if FLAGS.input == "plain_torch":
-        raise UsageError(
-            "--input=plain_torch is a peer for python -m benchmarks.throughput; it trains no network of ours"
-        )
     job = options.job(arch="lenet", dataset="mnist", epochs=FLAGS.epochs)
     console.say(
         f"{job.arch} on {job.dataset}: {job.profile.trainable_params:,} trainable parameters, "
@@ -72,7 +68,6 @@ def main() -> None:
     record = {
         **job.record("train"),
         "status": "ok",
-        "mode": "training",
         "epochs": FLAGS.epochs,
         "steps": steps,
         "images_per_second": steps * job.batch_size / seconds,

@@ -1,65 +1,44 @@
-"""Engines: how training steps are run. One small file each, one contract.
+"""Engines: how steps are run. One small file each, one contract, which is in `base`.
 
-An engine is built from a model, an optimiser and a task, and has
+An engine is built from a model, an optimiser, a task and a plan, and has
 
     warm_up()        compiles all that a run needs and leaves model and optimiser as they were; returns the seconds
-    run(steps)       trains so many steps, returns their mean loss when the device is done
+    run(steps)       runs so many steps, returns their mean loss when the device is done
     sync()           puts the trained values into the model and the optimiser
     block            how many steps it runs at a time at most
 
-`resident` keeps the data on the device and runs whole blocks of steps there; `fit` is plain `model.fit`, the reference;
-`plain_torch` is the same network in PyTorch alone, the peer.
+On `resident` input the data lie on the device and whole blocks of steps run there; on `stream` they lie in main memory
+and a `tf.data` pipeline draws and augments the batches beside the steps; `fit` is plain `model.fit`, the reference.
 """
-
-from typing import Protocol
 
 import keras
 
 from benchmarks.console import UsageError
+from benchmarks.engines.base import BLOCK_STEPS, Engine, Plan
 from benchmarks.task import Task
 
-INPUTS = ("resident", "fit", "plain_torch")
-BLOCK_STEPS = 64
+__all__ = ["BLOCK_STEPS", "INPUTS", "MODES", "Engine", "Plan", "create"]
 
-
-class Engine(Protocol):
-    """What the scripts need of an engine."""
-
-    block: int
-    jit: bool
-
-    def warm_up(self) -> float:
-        """Compiles all that a run needs, leaving model and optimiser as they were; returns the seconds."""
-
-    def run(self, steps: int) -> float:
-        """Trains `steps` steps; returns their mean loss when the device is done."""
-
-    def sync(self) -> None:
-        """Puts the trained values into the variables of the model and the optimiser."""
+INPUTS = ("resident", "stream", "fit")
+MODES = ("training", "inference")
 
 
 def create(
-    kind: str,
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     task: Task,
+    plan: Plan,
     *,
-    batch_size: int,
-    seed: int,
-    jit: str = "auto",
-    block: int = BLOCK_STEPS,
+    network: str | None = None,
 ) -> Engine:
-    """The engine for an input kind and Keras's backend.
+    """The engine for a plan and Keras's backend.
 
     Args:
-        kind: `"resident"`, `"fit"` or `"plain_torch"`.
         model: trained in place.
         optimizer: not built yet.
         task: see `benchmarks.task`.
-        batch_size: examples a step.
-        seed: of shuffling, augmentation and pairs.
-        jit: `"on"`, `"off"` or `"auto"` for whether the steps are compiled as a whole.
-        block: how many steps it should run at a time at most.
+        plan: see `Plan`.
+        network: of PyTorch alone that runs in place of the model, see `plain_torch`.
 
     Returns:
         The engine.
@@ -67,37 +46,27 @@ def create(
     Raises:
         UsageError: the batch is larger than the data, or there is no engine for the backend.
     """
-    if not 1 <= batch_size <= task.count:
+    if not 1 <= plan.batch_size <= task.count:
         raise UsageError(
-            f"--batch_size must be from 1 to {task.count}, the number of training examples; got {batch_size}"
+            f"--batch_size must be from 1 to {task.count}, the number of training examples; got {plan.batch_size}"
         )
-    if kind == "fit":
-        from benchmarks.engines.fit import FitEngine
-
-        return FitEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit, block=block)
     backend = keras.backend.backend()
-    if kind == "plain_torch":
+    if network is not None:
         if backend != "torch":
-            raise UsageError(f"--input=plain_torch needs KERAS_BACKEND=torch; got {backend}")
+            raise UsageError(f"--peer={network} needs KERAS_BACKEND=torch; got {backend}")
         from benchmarks.engines.plain_torch import PlainTorchEngine
 
-        return PlainTorchEngine(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit, block=block)
-    if backend == "tensorflow":
-        from benchmarks.engines.tensorflow import TensorFlowEngine as Resident
+        return PlainTorchEngine(model, optimizer, task, plan, network=network)
+    if plan.input == "fit":
+        from benchmarks.engines.fit import FitEngine as Chosen
+    elif backend == "tensorflow":
+        from benchmarks.engines.tensorflow import TensorFlowEngine as Chosen
     elif backend == "jax":
-        from benchmarks.engines.jax import JaxEngine as Resident
+        from benchmarks.engines.jax import JaxEngine as Chosen
     elif backend == "torch":
-        from benchmarks.engines.torch import TorchEngine as Resident
+        from benchmarks.engines.torch import TorchEngine as Chosen
     else:
         raise UsageError(
-            f"--input=resident has no engine for KERAS_BACKEND={backend}; it takes tensorflow, jax or torch"
+            f"--input={plan.input} has no engine for KERAS_BACKEND={backend}; it takes tensorflow, jax or torch"
         )
-    return Resident(model, optimizer, task, batch_size=batch_size, seed=seed, jit=jit, block=block)
-
-
-def has_convolution(model: keras.Model) -> bool:
-    """Whether any layer of the model, or of a model in it, is a convolution."""
-    return any(
-        has_convolution(layer) if isinstance(layer, keras.Model) else "Conv" in type(layer).__name__
-        for layer in model.layers
-    )
+    return Chosen(model, optimizer, task, plan)

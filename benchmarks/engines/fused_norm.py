@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 def suits(operation: Any, x: Any) -> bool:
-    """Whether the kernel computes what the layer does in training: on images, channels last, in a known precision."""
+    """Whether the kernel computes what the layer does: on images, channels last, in a known precision."""
     return (
         type(operation) is keras.layers.BatchNormalization
         and len(x.shape) == 4
@@ -26,26 +26,30 @@ def suits(operation: Any, x: Any) -> bool:
     )
 
 
-def batch_norm(layer: keras.layers.BatchNormalization, x: tf.Tensor) -> tf.Tensor:
-    """`layer(x, training=True)`, its moving statistics updated.
+def batch_norm(layer: keras.layers.BatchNormalization, x: tf.Tensor, *, training: bool) -> tf.Tensor:
+    """`layer(x, training=training)`, its moving statistics updated in training.
 
     Args:
         layer: see `suits`.
         x: `(batch, height, width, channels)`.
+        training: whether the batch's own statistics are taken, or the moving ones.
 
     Returns:
         A tensor of `x`'s shape, in the layer's compute dtype.
     """
     x = tf.cast(x, layer.compute_dtype)
+    none = tf.zeros((0,))
     y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=layer.gamma.value,
         offset=layer.beta.value,
-        mean=tf.zeros((0,)),
-        variance=tf.zeros((0,)),
+        mean=none if training else layer.moving_mean.value,
+        variance=none if training else layer.moving_variance.value,
         epsilon=layer.epsilon,
-        is_training=True,
+        is_training=training,
     )
+    if not training:
+        return y
     # The kernel hands back the sample's variance, over n − 1; Keras's moving one is that over n.
     n = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
     for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance * ((n - 1) / n))):

@@ -1,83 +1,51 @@
-"""The JAX engine: resident data, steps through Keras's stateless calls, whole blocks of them in one `lax.scan`."""
+"""The JAX engine: steps through Keras's stateless calls, on resident data whole blocks of them in one `lax.scan`."""
 
-import time
 from typing import Any
 
 import jax
 import keras
 from jax import numpy as jnp
 
-from benchmarks.engines import BLOCK_STEPS, has_convolution
+from benchmarks.engines import pipeline
+from benchmarks.engines.base import Engine, Plan, has_convolution
 from benchmarks.task import Task
 
 State = tuple[list[jax.Array], list[jax.Array], list[jax.Array]]
 """Values of the trainable variables, of the others (statistics and seeds), and of the optimiser's."""
 
 
-class JaxEngine:
-    """Trains a model in blocks of steps.
+class JaxEngine(Engine):
+    """Runs a model in blocks of steps.
 
     The values of all variables travel through the compiled block and are donated to it, so that they are updated in
     place; `sync` puts them back into the model. What is left of an epoch after its whole blocks runs step by step. So
-    does everything on CPU where there are convolutions, which XLA runs there without its fast kernels inside a loop.
+    do streamed batches, and everything on CPU where there are convolutions, which XLA runs there without its fast
+    kernels inside a loop.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        task: Task,
-        *,
-        batch_size: int,
-        seed: int,
-        jit: str = "auto",
-        block: int = BLOCK_STEPS,
-    ) -> None:
-        self.jit = jit != "off"
-        self._model, self._optimizer, self._task = model, optimizer, task
-        self._batch_size = batch_size
-        optimizer.build(model.trainable_variables)
-        self._data = {name: jax.device_put(array) for name, array in task.train.items()}
-        self._steps_per_epoch = task.count // batch_size
-        loops = self.jit and (jax.default_backend() != "cpu" or not has_convolution(model))
-        self.block = min(block, self._steps_per_epoch)
-        self._loop = self.block if loops else 1
-        self._key = jax.random.key(seed)
+    def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, task: Task, plan: Plan) -> None:
+        super().__init__(model, optimizer, task, plan)
+        self.jit = plan.jit != "off"
+        self._key = jax.random.key(plan.seed)
         self._state: State = _values(self._variables())
-        self._step = 0
+        self._done = 0
         compiled = jax.jit if self.jit else lambda function, **options: function
+        self._step = self._train_step if plan.trains else self._infer_step
+        if plan.input == "stream":
+            self._batches = pipeline.batches(task, batch_size=plan.batch_size, seed=plan.seed).as_numpy_iterator()
+            self._next = jax.device_put(next(self._batches))
+            self._one = compiled(self._step, donate_argnums=0)
+            return
+        self._data = {name: jax.device_put(array) for name, array in task.train.items()}
+        loops = self.jit and (jax.default_backend() != "cpu" or not has_convolution(model))
+        self._loop = self.block if loops else 1
         self._shuffle = compiled(self._draw_order)
-        self._one = compiled(self._train_step, donate_argnums=0)
-        self._many = compiled(self._train_steps, donate_argnums=0)
-
-    def warm_up(self) -> float:
-        """Compiles all that a run needs, leaving model and optimiser as they were; returns the seconds."""
-        before = jax.tree.map(jnp.copy, self._state)
-        start = time.perf_counter()
-        self._order = self._shuffle(0)
-        self._state, loss = self._one(self._state, self._data, self._order[0], 0)
-        if self._loop > 1:
-            self._state, loss = self._many(self._state, self._data, self._order[: self._loop], 0)
-        jax.block_until_ready((self._state, loss))
-        seconds = time.perf_counter() - start
-        self._state = before
-        return seconds
+        self._one = compiled(self._resident_step, donate_argnums=0)
+        self._many = compiled(self._resident_steps, donate_argnums=0)
 
     def run(self, steps: int) -> float:
-        """Trains `steps` steps; returns their mean loss when the device is done."""
-        losses, left = [], steps
-        while left:
-            epoch, at = divmod(self._step, self._steps_per_epoch)
-            if at == 0:
-                self._order = self._shuffle(epoch)
-            if 1 < self._loop <= min(left, self._steps_per_epoch - at):
-                count, rows, train = self._loop, self._order[at : at + self._loop], self._many
-            else:
-                count, rows, train = 1, self._order[at], self._one
-            self._state, loss = train(self._state, self._data, rows, self._step)
-            losses.append(loss)
-            self._step += count
-            left -= count
+        """Runs `steps` steps; returns their mean loss when the device is done."""
+        losses = self._run_streamed(steps) if self._plan.input == "stream" else self._run_resident(steps)
         jax.block_until_ready(self._state)
         return float(sum(losses)) / steps
 
@@ -88,6 +56,42 @@ class JaxEngine:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
 
+    def _compile(self) -> None:
+        # On copies, which are donated and thrown away.
+        if self._plan.input == "stream":
+            state, loss = self._one(jax.tree.map(jnp.copy, self._state), *self._next)
+        else:
+            self._order = self._shuffle(0)
+            state, loss = self._one(jax.tree.map(jnp.copy, self._state), self._data, self._order[0], 0)
+            if self._loop > 1:
+                state, loss = self._many(state, self._data, self._order[: self._loop], 0)
+        jax.block_until_ready((state, loss))
+
+    def _run_streamed(self, steps: int) -> list[jax.Array]:
+        losses = []
+        for _ in range(steps):
+            self._state, loss = self._one(self._state, *self._next)
+            losses.append(loss)
+            # On its way to the device while the step runs.
+            self._next = jax.device_put(next(self._batches))
+        return losses
+
+    def _run_resident(self, steps: int) -> list[jax.Array]:
+        losses, left = [], steps
+        while left:
+            epoch, at = divmod(self._done, self._steps_per_epoch)
+            if at == 0:
+                self._order = self._shuffle(epoch)
+            if 1 < self._loop <= min(left, self._steps_per_epoch - at):
+                count, rows, run = self._loop, self._order[at : at + self._loop], self._many
+            else:
+                count, rows, run = 1, self._order[at], self._one
+            self._state, loss = run(self._state, self._data, rows, self._done)
+            losses.append(loss)
+            self._done += count
+            left -= count
+        return losses
+
     def _variables(self) -> tuple[list[Any], list[Any], list[Any]]:
         model = self._model
         return model.trainable_variables, model.non_trainable_variables, self._optimizer.variables
@@ -97,19 +101,21 @@ class JaxEngine:
         order = jax.random.permutation(key, self._task.count)
         return order[: self._steps_per_epoch * self._batch_size].reshape(-1, self._batch_size)
 
-    def _train_steps(self, state: State, data: dict[str, jax.Array], rows: jax.Array, step: int) -> tuple[State, Any]:
+    def _resident_steps(self, state: State, data: dict[str, Any], rows: jax.Array, step: int) -> tuple[State, Any]:
         """The new state and the summed loss after a step for each of the `rows`."""
 
         def one(state: State, row_and_step: tuple[jax.Array, jax.Array]) -> tuple[State, jax.Array]:
-            return self._train_step(state, data, *row_and_step)
+            return self._resident_step(state, data, *row_and_step)
 
         state, losses = jax.lax.scan(one, state, (rows, step + jnp.arange(len(rows))))
         return state, losses.sum()
 
-    def _train_step(self, state: State, data: dict[str, jax.Array], rows: jax.Array, step: int) -> tuple[State, Any]:
+    def _resident_step(self, state: State, data: dict[str, Any], rows: jax.Array, step: int) -> tuple[State, Any]:
         key = jax.random.fold_in(jax.random.fold_in(self._key, 1), step)
         uniform = jax.random.uniform(key, (self._batch_size, self._task.randoms))
-        inputs, targets = self._task.draw(data, rows, uniform)
+        return self._step(state, *self._task.draw(data, rows, uniform))
+
+    def _train_step(self, state: State, inputs: list[jax.Array], targets: jax.Array) -> tuple[State, Any]:
         inputs = self._task.prepare(inputs)
         trained, others, slots = state
 
@@ -117,16 +123,27 @@ class JaxEngine:
             outputs, others_after, losses = self._model.stateless_call(
                 trained, others, inputs if len(inputs) > 1 else inputs[0], training=True, return_losses=True
             )
-            loss = self._task.loss(outputs if isinstance(outputs, list | tuple) else [outputs], targets) + sum(losses)
+            loss = self._task.loss(_as_list(outputs), targets) + sum(losses)
             return _scale(self._optimizer, slots, loss), (loss, others_after)
 
         gradients, (loss, others) = jax.grad(loss_of, has_aux=True)(trained)
         trained, slots = self._optimizer.stateless_apply(slots, gradients, trained)
         return (trained, others, slots), loss
 
+    def _infer_step(self, state: State, inputs: list[jax.Array], targets: jax.Array) -> tuple[State, Any]:
+        inputs = self._task.prepare(inputs)
+        trained, others, _ = state
+        inputs = inputs if len(inputs) > 1 else inputs[0]
+        outputs, _ = self._model.stateless_call(trained, others, inputs, training=False)
+        return state, self._task.loss(_as_list(outputs), targets)
+
 
 def _values(variables: tuple[list[Any], ...]) -> State:
     return tuple([jnp.copy(variable.value) for variable in several] for several in variables)
+
+
+def _as_list(outputs: Any) -> list[jax.Array]:
+    return outputs if isinstance(outputs, list | tuple) else [outputs]
 
 
 def _scale(optimizer: keras.optimizers.Optimizer, slots: list[jax.Array], loss: jax.Array) -> jax.Array:

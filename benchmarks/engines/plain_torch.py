@@ -1,9 +1,9 @@
-"""The peer: the same networks and the same steps in PyTorch alone, written by hand as a PyTorch user would.
+"""The peers in PyTorch: the same networks and the same steps, written by hand as a PyTorch user would, or timm's.
 
 Nothing of Keras runs in a step. Data lies on the device as uint8, as in the resident engines; images are channels last.
 """
 
-import time
+import difflib
 from collections.abc import Callable
 from functools import partial
 
@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.console import UsageError
-from benchmarks.engines import BLOCK_STEPS
+from benchmarks.engines.base import Engine, Plan
 from benchmarks.task import PAD, Classification, Synthetic, Task
 from kblocks.graph import profile
 
@@ -71,41 +71,41 @@ NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
 PRECISIONS = {"float32": None, "mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}
 
 
-class PlainTorchEngine:
-    """Trains the peer of a model; the model itself is only counted."""
+class PlainTorchEngine(Engine):
+    """Runs the peer of a model; the model itself is only counted.
+
+    Args:
+        network: `"torch"` for one of `NETWORKS`, `"timm:NAME"` for one of timm's.
+    """
 
     def __init__(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        task: Task,
-        *,
-        batch_size: int,
-        seed: int,
-        jit: str = "auto",
-        block: int = BLOCK_STEPS,
+        self, model: keras.Model, optimizer: keras.optimizers.Optimizer, task: Task, plan: Plan, *, network: str
     ) -> None:
-        if model.name not in NETWORKS:
-            raise UsageError(f"--input=plain_torch has the networks {', '.join(NETWORKS)}; got --arch={model.name}")
-        if not isinstance(task, Classification | Synthetic):
-            raise UsageError("--input=plain_torch classifies single images")
+        if not isinstance(task, Classification | Synthetic) or len(model.inputs) > 1 or len(model.outputs) > 1:
+            raise UsageError(f"--peer={network} classifies single images; {model.name} does not")
+        if plan.input != "resident":
+            raise UsageError(f"--peer={network} takes --input=resident; got {plan.input}")
         policy = keras.config.dtype_policy().name
         if policy not in PRECISIONS:
-            raise UsageError(f"--input=plain_torch takes --dtype_policy {', '.join(PRECISIONS)}; got {policy}")
+            raise UsageError(f"--peer={network} takes --dtype_policy {', '.join(PRECISIONS)}; got {policy}")
+        super().__init__(model, optimizer, task, plan)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.jit = self._device.type == "cuda" if jit == "auto" else jit == "on"
-        torch.manual_seed(seed)
+        self.jit = self._device.type == "cuda" if plan.jit == "auto" else plan.jit == "on"
+        torch.manual_seed(plan.seed)
+        torch.backends.cudnn.benchmark = True  # as whoever wants speed sets it
         shape, classes = model.input_shape[1:], model.output_shape[-1]
         size, channels = (28, 1) if len(shape) == 1 else (shape[0], shape[2])
-        network = NETWORKS[model.name](channels, size, classes)
-        count, expected = sum(p.numel() for p in network.parameters()), profile(model).trainable_params
+        made = make(network, model.name, channels, size, classes)
+        count, expected = sum(p.numel() for p in made.parameters()), profile(model).trainable_params
         if count != expected:
-            raise UsageError(f"PyTorch's {model.name} has {count:,} parameters and ours {expected:,}: no comparison")
-        self._network = network.to(self._device, memory_format=torch.channels_last).train()
-        self._optimizer = torch_optimizer(optimizer, self._network)
+            raise UsageError(
+                f"--peer={network} has {count:,} trainable parameters and {model.name} {expected:,}: no comparison"
+            )
+        self._network = made.to(self._device, memory_format=torch.channels_last).train(plan.trains)
+        if plan.trains:
+            self._torch_optimizer = torch_optimizer(optimizer, self._network)
         self._autocast = partial(torch.autocast, self._device.type, PRECISIONS[policy], enabled=policy != "float32")
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=policy == "mixed_float16")
-        self._task, self._batch_size = task, batch_size
         self._augment = isinstance(task, Classification) and task.randoms > 0
         self._size = size
         # Synthetic data for vectors comes as vectors; it takes the same normalisation as if it were from -1 to 1.
@@ -117,45 +117,42 @@ class PlainTorchEngine:
         mean, std = task.statistics if known else ((0.5,) * channels, (0.5,) * channels)
         self._scale = torch.tensor([1 / (255 * s) for s in std], device=self._device)
         self._shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=self._device)
-        self._steps_per_epoch = task.count // batch_size
-        self.block = min(block, self._steps_per_epoch)
-        self._step = 0
+        self._done = 0
         self._loss = torch.compile(self._compute_loss) if self.jit else self._compute_loss
-
-    def warm_up(self) -> float:
-        """Compiles all that a run needs; returns the seconds. One step is trained: nothing here is saved."""
-        start = time.perf_counter()
-        self._shuffle()
-        float(self._train_step(0))
-        return time.perf_counter() - start
+        self._step = self._train_step if plan.trains else self._infer_step
 
     def run(self, steps: int) -> float:
-        """Trains `steps` steps; returns their mean loss when the device is done."""
+        """Runs `steps` steps; returns their mean loss when the device is done."""
         total = torch.zeros((), device=self._device)
         for _ in range(steps):
-            at = self._step % self._steps_per_epoch
+            at = self._done % self._steps_per_epoch
             if at == 0:
                 self._shuffle()
-            total += self._train_step(at)
-            self._step += 1
+            total += self._step(self._order[at])
+            self._done += 1
         return float(total) / steps
 
-    def sync(self) -> None:
-        """There is nothing of Keras to put anything into."""
+    def _compile(self) -> None:
+        # One step of the peer's remains: nothing of it is saved.
+        self._shuffle()
+        float(self._step(self._order[0]))
 
     def _shuffle(self) -> None:
         order = torch.randperm(self._task.count, device=self._device)[: self._steps_per_epoch * self._batch_size]
         self._order = order.view(-1, self._batch_size)
 
-    def _train_step(self, at: int) -> torch.Tensor:
-        rows = self._order[at]
-        self._optimizer.zero_grad(set_to_none=True)
+    def _train_step(self, rows: torch.Tensor) -> torch.Tensor:
+        self._torch_optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             loss = self._loss(self._images[rows], self._labels[rows])
         self._scaler.scale(loss).backward()
-        self._scaler.step(self._optimizer)
+        self._scaler.step(self._torch_optimizer)
         self._scaler.update()
         return loss.detach()
+
+    def _infer_step(self, rows: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), self._autocast():
+            return self._loss(self._images[rows], self._labels[rows])
 
     def _compute_loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self._augment:
@@ -171,10 +168,33 @@ class PlainTorchEngine:
         return images[torch.arange(n, device=self._device)[:, None, None], (top + side)[:, :, None], across[:, None, :]]
 
 
+def make(network: str, arch: str, channels: int, size: int, classes: int) -> nn.Module:
+    """The network that a peer's name stands for.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if network == "torch":
+        if arch not in NETWORKS:
+            raise UsageError(f"--peer=torch has the networks {', '.join(NETWORKS)}; got --arch={arch}")
+        return NETWORKS[arch](channels, size, classes)
+    name = network.removeprefix("timm:")
+    try:
+        import timm
+    except ImportError as error:
+        raise UsageError(f"--peer={network} needs the package timm ({error}): pip install timm") from None
+    if name not in timm.list_models():
+        close = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise UsageError(f"--peer={network}: timm has no model {name}{hint}")
+    return timm.create_model(name, in_chans=channels, num_classes=classes)
+
+
 def torch_optimizer(optimizer: keras.optimizers.Optimizer, network: nn.Module) -> torch.optim.Optimizer:
     """PyTorch's optimiser of the same name, at the schedule's first rate: the rate does not change a step's time."""
-    config = getattr(optimizer, "inner_optimizer", optimizer).get_config()
-    name, rate, decay = config["name"].lower(), 1e-3, config.get("weight_decay") or 0.0
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    name, config = type(optimizer).__name__.lower(), optimizer.get_config()
+    rate, decay = 1e-3, config.get("weight_decay") or 0.0
     if name == "sgd":
         momentum = config["momentum"]
         nesterov = config["nesterov"] and momentum > 0
@@ -183,4 +203,4 @@ def torch_optimizer(optimizer: keras.optimizers.Optimizer, network: nn.Module) -
         return torch.optim.Adam(network.parameters(), rate, weight_decay=decay)
     if name == "adamw":
         return torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
-    raise UsageError(f"--input=plain_torch takes the optimisers sgd, adam and adamw; got {name}")
+    raise UsageError(f"--peer takes the optimisers sgd, adam and adamw; got {name}")

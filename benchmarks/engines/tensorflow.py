@@ -1,96 +1,98 @@
-"""The TensorFlow engine: resident data, whole blocks of steps in one `tf.function`."""
+"""The TensorFlow engine: whole blocks of steps in one `tf.function`."""
 
 import inspect
-import time
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from benchmarks.engines import BLOCK_STEPS, fused_norm, has_convolution
+from benchmarks.engines import fused_norm, pipeline
+from benchmarks.engines.base import Engine, Plan, has_convolution
 from benchmarks.engines.replay import replay
 from benchmarks.task import Task
 
 BLOCK_BYTES = 2**26
 
 
-class TensorFlowEngine:
-    """Trains a model in blocks of steps.
+class TensorFlowEngine(Engine):
+    """Runs a model in blocks of steps.
 
-    The order of an epoch and its random numbers are drawn once and lie on the device. A block gathers the raw examples
-    of all its steps from the resident arrays, then loops over them: sliced in the loop, XLA on CPU would copy the whole
-    array each step.
+    On resident data the order of an epoch and its random numbers are drawn once and lie on the device. A block gathers
+    the raw examples of all its steps from the resident arrays, then loops over them: sliced in the loop, XLA on CPU
+    would copy the whole array each step.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        task: Task,
-        *,
-        batch_size: int,
-        seed: int,
-        jit: str = "auto",
-        block: int = BLOCK_STEPS,
-    ) -> None:
+    def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, task: Task, plan: Plan) -> None:
+        super().__init__(model, optimizer, task, plan)
+        jit = plan.jit
         if jit == "auto":
             # On CPU, XLA runs convolutions inside a loop without its fast kernels; dense layers gain from it there too.
             jit = "on" if tf.config.list_physical_devices("GPU") or not has_convolution(model) else "off"
         self.jit = jit == "on"
-        self._fuse = not self.jit
-        self._model, self._optimizer, self._task = model, optimizer, task
-        self._batch_size, self._seed = batch_size, seed
         self._weights = [variable.value for variable in model.trainable_variables]
-        optimizer.build(model.trainable_variables)
+        step = self._train_step if plan.trains else self._infer_step
+        if plan.input == "stream":
+            self._dataset = pipeline.batches(task, batch_size=plan.batch_size, seed=plan.seed)
+            self._batches = iter(self._dataset)
+            # XLA can't pull from an iterator, so that it compiles the steps and not their loop.
+            self._step = tf.function(step, jit_compile=self.jit)
+            self._block = tf.function(self._run_streamed)
+            return
+        self._step = step
         self._data = {name: tf.constant(array) for name, array in task.train.items()}
-        self._steps_per_epoch = task.count // batch_size
-        example_bytes = sum(array.nbytes for name, array in task.train.items()) / task.count
-        self.block = int(min(block, max(1, BLOCK_BYTES // (example_bytes * batch_size)), self._steps_per_epoch))
+        example_bytes = sum(array.nbytes for array in task.train.values()) / task.count
+        self.block = int(min(self.block, max(1, BLOCK_BYTES // (example_bytes * plan.batch_size))))
         # XLA takes blocks of one size only, so that the last of an epoch gathers some rows that it doesn't use.
-        drawn = (self._steps_per_epoch + self.block, batch_size)
+        drawn = (self._steps_per_epoch + self.block, plan.batch_size)
         self._order = tf.Variable(tf.zeros(drawn, tf.int32), trainable=False)
         self._uniform = tf.Variable(tf.zeros((*drawn, task.randoms)), trainable=False)
-        self._step = 0
-        self._steps = tf.function(self._train_steps, jit_compile=self.jit)
-        self._block = tf.function(self._train_block)
-
-    def warm_up(self) -> float:
-        """Compiles all that a run needs, leaving model and optimiser as they were; returns the seconds."""
-        variables = [*self._model.variables, *self._optimizer.variables]
-        before = [variable.numpy() for variable in variables]
-        start = time.perf_counter()
-        self._shuffle(0)
-        float(self._block(tf.constant(0), tf.constant(1)))
-        seconds = time.perf_counter() - start
-        for variable, value in zip(variables, before, strict=True):
-            variable.assign(value)
-        return seconds
+        self._done = 0
+        self._steps = tf.function(self._run_steps, jit_compile=self.jit)
+        self._block = tf.function(self._run_resident)
 
     def run(self, steps: int) -> float:
-        """Trains `steps` steps; returns their mean loss when the device is done."""
+        """Runs `steps` steps; returns their mean loss when the device is done."""
         total, left = tf.constant(0.0), steps
         while left:
-            epoch, at = divmod(self._step, self._steps_per_epoch)
-            if at == 0:
-                self._shuffle(epoch)
-            count = min(left, self.block, self._steps_per_epoch - at)
-            total += self._block(tf.constant(at), tf.constant(count))
-            self._step += count
+            if self._plan.input == "stream":
+                count = min(left, self.block)
+                total += self._block(self._batches, tf.constant(count))
+            else:
+                epoch, at = divmod(self._done, self._steps_per_epoch)
+                if at == 0:
+                    self._shuffle(epoch)
+                count = min(left, self.block, self._steps_per_epoch - at)
+                total += self._block(tf.constant(at), tf.constant(count))
+                self._done += count
             left -= count
         return float(total) / steps
 
-    def sync(self) -> None:
-        """Nothing to do: the blocks train the model's own variables."""
+    def _compile(self) -> None:
+        if self._plan.input == "stream":
+            float(self._block(iter(self._dataset), tf.constant(1)))
+        else:
+            self._shuffle(0)
+            float(self._block(tf.constant(0), tf.constant(1)))
 
     def _shuffle(self, epoch: int) -> None:
-        order = tf.random.experimental.stateless_shuffle(tf.range(self._task.count), seed=[self._seed, 2 * epoch])
+        seed = self._plan.seed
+        order = tf.random.experimental.stateless_shuffle(tf.range(self._task.count), seed=[seed, 2 * epoch])
         used = self._steps_per_epoch * self._batch_size
         self._order[: self._steps_per_epoch].assign(tf.reshape(order[:used], (-1, self._batch_size)))
         shape = (self._steps_per_epoch, *self._uniform.shape[1:])
-        uniform = tf.random.stateless_uniform(shape, seed=[self._seed, 2 * epoch + 1])
+        uniform = tf.random.stateless_uniform(shape, seed=[seed, 2 * epoch + 1])
         self._uniform[: self._steps_per_epoch].assign(uniform)
 
-    def _train_block(self, at: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    def _run_streamed(self, batches: Any, count: tf.Tensor) -> tf.Tensor:
+        """The summed loss of `count` steps on the next batches."""
+        total, i = tf.constant(0.0), tf.constant(0)
+        while i < count:
+            inputs, targets = next(batches)
+            total += self._step(list(inputs), targets)
+            i += 1
+        return total
+
+    def _run_resident(self, at: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """The summed loss of `count` steps, from row `at` of the order on."""
         gathered = self.block if self.jit else count
         rows = tf.reshape(tf.slice(self._order, (at, 0), (gathered, self._batch_size)), (-1,))
@@ -102,11 +104,11 @@ class TensorFlowEngine:
     def _by_step(self, x: tf.Tensor) -> tf.Tensor:
         return tf.reshape(x, (self.block if self.jit else -1, self._batch_size, *x.shape[1:]))
 
-    def _train_steps(self, inputs: list[tf.Tensor], targets: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    def _run_steps(self, inputs: list[tf.Tensor], targets: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         # `for i in tf.range(count)` has a bound that XLA takes for a constant, and compiles anew for each count.
         total, i = tf.constant(0.0), tf.constant(0)
         while i < count:
-            total += self._train_step([x[i] for x in inputs], targets[i])
+            total += self._step([x[i] for x in inputs], targets[i])
             i += 1
         return total
 
@@ -121,10 +123,14 @@ class TensorFlowEngine:
         self._optimizer.apply(tape.gradient(scaled, self._weights), self._model.trainable_variables)
         return loss
 
+    def _infer_step(self, inputs: list[tf.Tensor], targets: tf.Tensor) -> tf.Tensor:
+        outputs = replay(self._model, self._task.prepare(inputs), self._call)
+        return tf.cast(self._task.loss(outputs, targets), tf.float32)
+
     def _call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
-        """One operation of the graph, in training; a normalisation by the fused kernel where XLA does not fuse."""
-        if self._fuse and fused_norm.suits(operation, args[0]):
-            return fused_norm.batch_norm(operation, args[0])
+        """One operation of the graph; a normalisation by the fused kernel where XLA does not fuse."""
+        if not self.jit and fused_norm.suits(operation, args[0]):
+            return fused_norm.batch_norm(operation, args[0], training=self._plan.trains)
         if "training" in inspect.signature(operation.call).parameters:
-            kwargs["training"] = True
+            kwargs["training"] = self._plan.trains
         return operation(*args, **kwargs)

@@ -1,0 +1,59 @@
+"""Times how long networks take to build, ours and keras.applications' own, in turns.
+
+    python -m benchmarks.build
+    python -m benchmarks.build "resnet*" --times=5
+
+Both are built with random weights, at the row's own input shape. The ratio is of the medians, ours over theirs: below 1
+ours is the faster one.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from benchmarks import quiet
+
+with quiet.start_up():
+    import keras
+
+# isort: split
+import architectures
+from benchmarks import console
+from benchmarks.console import UsageError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer("times", 3, "How often each network is built.", lower_bound=1)
+
+
+def main(patterns: Sequence[str]) -> None:
+    """Prints a line for each row that keras.applications has too."""
+    wanted = [arch for pattern in patterns or ("*",) for arch in architectures.names(pattern)]
+    rows = {arch: row for arch in wanted if (row := architectures.variant(arch)).keras is not None}
+    if not rows:
+        raise UsageError(f"no network of keras.applications matches {' '.join(patterns)!r}")
+    console.say(f"{'network':24}{'ours, s':>10}{'Keras, s':>10}{'ratio':>8}")
+    ratios = []
+    for arch, row in rows.items():
+        ours, theirs = alternate(lambda arch=arch: architectures.create(arch), lambda row=row: row.keras(weights=None))
+        ratios.append(ours / theirs)
+        console.say(f"{arch:24}{ours:10.2f}{theirs:10.2f}{ratios[-1]:8.2f}")
+    console.say(f"{'median of the ratios':44}{statistics.median(ratios):8.2f}")
+
+
+def alternate(*makers: Callable[[], keras.Model]) -> list[float]:
+    """The median seconds of each, all of them once in each round; the first round is not counted."""
+    seconds: list[list[float]] = [[] for _ in makers]
+    for turn in range(FLAGS.times + 1):
+        for maker, taken in zip(makers, seconds, strict=True):
+            keras.utils.clear_session()
+            began = time.perf_counter()
+            maker()
+            if turn:
+                taken.append(time.perf_counter() - began)
+    return [statistics.median(taken) for taken in seconds]
+
+
+if __name__ == "__main__":
+    console.launch(main, positional=True)
