@@ -11,7 +11,26 @@
 Calling a function makes new weights; calling a model shares them.
 """
 
-from kblocks import compose, conv, graph, head, inception, mlp, padding, pool, residual, stem, style, tower
+from kblocks import (
+    attention,
+    compose,
+    conv,
+    convnext,
+    dense,
+    graph,
+    head,
+    inception,
+    inception_resnet,
+    mlp,
+    mobile,
+    nasnet,
+    padding,
+    pool,
+    residual,
+    stem,
+    style,
+    tower,
+)
 from kblocks.style import GELU_LN, PLAIN, RELU, RELU6_BN, RELU_BN, SWISH_BN, TANH, Style
 
 __all__ = [
@@ -23,12 +42,18 @@ __all__ = [
     "SWISH_BN",
     "TANH",
     "Style",
+    "attention",
     "compose",
     "conv",
+    "convnext",
+    "dense",
     "graph",
     "head",
     "inception",
+    "inception_resnet",
     "mlp",
+    "mobile",
+    "nasnet",
     "padding",
     "pool",
     "residual",

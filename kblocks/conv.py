@@ -17,7 +17,7 @@ from kblocks.style import RELU_BN, Style, activate, normalize
 def conv(
     x: KerasTensor,
     filters: int,
-    kernel_size: int = 3,
+    kernel_size: int | tuple[int, int] = 3,
     *,
     stride: int = 1,
     dilation: int = 1,
@@ -31,7 +31,7 @@ def conv(
     Args:
         x: `(batch, height, width, channels)`.
         filters: channels that come out.
-        kernel_size: side of the square kernel, in pixels.
+        kernel_size: side of the square kernel, or its height and width, in pixels.
         stride: step in pixels.
         dilation: distance of neighbouring taps, in pixels.
         groups: how many independent groups the channels fall into.
@@ -177,7 +177,7 @@ def separable_conv(
 def conv_norm(
     x: KerasTensor,
     filters: int,
-    kernel_size: int = 3,
+    kernel_size: int | tuple[int, int] = 3,
     *,
     style: Style = RELU_BN,
     name: str | None = None,
@@ -188,7 +188,7 @@ def conv_norm(
     Args:
         x: `(batch, height, width, channels)`.
         filters: channels that come out.
-        kernel_size: side of the square kernel, in pixels.
+        kernel_size: side of the square kernel, or its height and width, in pixels.
         style: see `kblocks.style`.
         name: the convolution's name, and the prefix of the rest.
         **options: `stride`, `dilation`, `groups` and `use_bias` of `conv`.
@@ -211,7 +211,7 @@ def conv_norm(
 def conv_norm_act(
     x: KerasTensor,
     filters: int,
-    kernel_size: int = 3,
+    kernel_size: int | tuple[int, int] = 3,
     *,
     style: Style = RELU_BN,
     name: str | None = None,
@@ -222,7 +222,7 @@ def conv_norm_act(
     Args:
         x: `(batch, height, width, channels)`.
         filters: channels that come out.
-        kernel_size: side of the square kernel, in pixels.
+        kernel_size: side of the square kernel, or its height and width, in pixels.
         style: see `kblocks.style`.
         name: the convolution's name, and the prefix of the rest.
         **options: `stride`, `dilation`, `groups` and `use_bias` of `conv`.
@@ -245,7 +245,7 @@ def conv_norm_act(
 def norm_act_conv(
     x: KerasTensor,
     filters: int,
-    kernel_size: int = 3,
+    kernel_size: int | tuple[int, int] = 3,
     *,
     style: Style = RELU_BN,
     name: str | None = None,
@@ -256,7 +256,7 @@ def norm_act_conv(
     Args:
         x: `(batch, height, width, channels)`.
         filters: channels that come out.
-        kernel_size: side of the square kernel, in pixels.
+        kernel_size: side of the square kernel, or its height and width, in pixels.
         style: see `kblocks.style`.
         name: the convolution's name, and the prefix of the rest.
         **options: `stride`, `dilation`, `groups` and `use_bias` of `conv`.

@@ -1,5 +1,7 @@
 """Padding of sliding windows, where a style asks for one that Keras has no word for."""
 
+from typing import Any
+
 from keras import KerasTensor, layers
 
 from kblocks import check
@@ -8,7 +10,7 @@ from kblocks.style import Style
 
 def pad(
     x: KerasTensor,
-    kernel_size: int,
+    kernel_size: int | tuple[int, int],
     *,
     stride: int,
     dilation: int = 1,
@@ -20,7 +22,7 @@ def pad(
 
     Args:
         x: `(batch, height, width, channels)`.
-        kernel_size: side of the window that will slide over it, in pixels.
+        kernel_size: side of the window that will slide over it, or its height and width, in pixels.
         stride: the window's step in pixels.
         dilation: distance of the window's neighbouring taps, in pixels.
         argument: what the caller calls `kernel_size`, for the errors.
@@ -39,7 +41,7 @@ def pad(
     (<KerasTensor shape=(None, 38, 38, 3), dtype=float32, ...>, 'valid')
     """
     check.rank(x, 4)
-    check.positive(kernel_size, argument)
+    sides = _sides(kernel_size, argument)
     check.positive(stride, "stride")
     check.positive(dilation, "dilation")
     if stride > 1 and dilation > 1:
@@ -47,11 +49,45 @@ def pad(
     if style.padding == "same":
         return x, "same"
     if style.padding == "valid":
-        check.min_size(x, dilation * (kernel_size - 1) + 1, f"a window of {kernel_size}×{kernel_size} without padding")
+        _check_span(x, sides, dilation)
         return x, "valid"
-    if kernel_size % 2 == 0:
+    if style.padding == "floor":
+        return _pad_to_floor(x, sides, stride, name)
+    if any(side % 2 == 0 for side in sides):
         raise ValueError(f"`{argument}` must be odd for symmetric padding; got {kernel_size}")
-    if stride == 1 or kernel_size == 1:
+    if stride == 1 or sides == (1, 1):
         # At stride 1 the two agree, and Keras's own padding saves a layer.
         return x, "same"
-    return layers.ZeroPadding2D(kernel_size // 2, name=name and f"{name}_pad")(x), "valid"
+    return layers.ZeroPadding2D((sides[0] // 2, sides[1] // 2), name=name and f"{name}_pad")(x), "valid"
+
+
+def _sides(kernel_size: Any, argument: str) -> tuple[int, int]:
+    """Height and width of a window."""
+    if not isinstance(kernel_size, list | tuple):
+        kernel_size = (kernel_size, kernel_size)
+    if len(kernel_size) != 2:
+        raise ValueError(f"`{argument}` must be one side or a pair (height, width); got {kernel_size}")
+    for side in kernel_size:
+        check.positive(side, argument)
+    return tuple(kernel_size)
+
+
+def _check_span(x: KerasTensor, sides: tuple[int, int], dilation: int) -> None:
+    """Raise if `x` is known to be smaller than the window with its gaps."""
+    least = [dilation * (side - 1) + 1 for side in sides]
+    if any(size is not None and size < span for size, span in zip(x.shape[1:3], least, strict=True)):
+        raise ValueError(
+            f"`x` must be at least {least[0]}×{least[1]} for a window of {sides[0]}×{sides[1]} without padding; "
+            f"got {x.shape[1]}×{x.shape[2]}"
+        )
+
+
+def _pad_to_floor(x: KerasTensor, sides: tuple[int, int], stride: int, name: str | None) -> tuple[KerasTensor, str]:
+    if stride == 1 or all(size is not None and size % stride == 0 for size in x.shape[1:3]):
+        # Where the stride divides the sizes the two agree, and Keras's own padding saves a layer.
+        return x, "same"
+    least = max(min(stride, side) for side in sides)
+    check.min_size(x, least, f"a window of {sides[0]}×{sides[1]} at a stride of {stride}")
+    pads = [max(side - stride, 0) for side in sides]
+    pads = tuple((total // 2, total - total // 2) for total in pads)
+    return layers.ZeroPadding2D(pads, name=name and f"{name}_pad")(x), "valid"

@@ -7,6 +7,10 @@ called only where the unit changes the shape. Papers that differ by a parameter 
     resnext = partial(bottleneck, groups=32, ratio=1/2)
     wide = partial(bottleneck, ratio=1/2)
     se_resnet = partial(bottleneck, attention=squeeze_excite)
+    dilated = partial(bottleneck, dilation=2)
+
+A stage of stride 2 made of the last keeps the size; at every second pixel it computes what it would with the stride
+(Chen et al., "Rethinking Atrous Convolution", 2017, arXiv 1706.05587, section 3.1).
 """
 
 from collections.abc import Callable
@@ -15,8 +19,9 @@ from keras import KerasTensor, layers
 
 from kblocks import check
 from kblocks.compose import add, stochastic_depth
-from kblocks.conv import conv, conv_norm, conv_norm_act
+from kblocks.conv import conv, conv_norm, conv_norm_act, separable_conv
 from kblocks.naming import scope
+from kblocks.pool import max_pool
 from kblocks.style import RELU_BN, Block, Style, activate, normalize
 
 Shortcut = Callable[..., KerasTensor]
@@ -51,7 +56,13 @@ def projection(
 
 
 def linear_projection(
-    x: KerasTensor, filters: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    use_bias: bool | None = None,
+    style: Style = RELU_BN,
+    name: str | None = None,
 ) -> KerasTensor:
     """`conv1×1(x)`, a learned shortcut without a normalisation, as pre-activation units have it.
 
@@ -59,6 +70,7 @@ def linear_projection(
         x: `(batch, height, width, channels)`.
         filters: channels that come out.
         stride: step in pixels.
+        use_bias: whether to add a bias; `None` adds one where the style has no normalisation to do so.
         style: see `kblocks.style`.
         name: the layer's name.
 
@@ -74,7 +86,7 @@ def linear_projection(
     >>> linear_projection(Input((32, 32, 16)), 32, stride=2).shape
     (None, 16, 16, 32)
     """
-    return conv(x, filters, 1, stride=stride, style=style, name=name)
+    return conv(x, filters, 1, stride=stride, use_bias=use_bias, style=style, name=name)
 
 
 def padded(
@@ -121,6 +133,7 @@ def basic(
     filters: int,
     *,
     stride: int = 1,
+    dilation: int = 1,
     groups: int = 1,
     attention: Block | None = None,
     shortcut: Shortcut = projection,
@@ -134,6 +147,8 @@ def basic(
         x: `(batch, height, width, channels)`.
         filters: channels that come out.
         stride: step of the first convolution, in pixels.
+        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
+            size stays, and the taps of the first convolution are `dilation / stride` apart.
         groups: how many independent groups the channels of the convolutions fall into.
         attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
         shortcut: used where the unit changes the shape.
@@ -142,10 +157,11 @@ def basic(
         name: the prefix of the layers.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`; dilated, `(batch, height, width, filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, or `groups` does not divide a width.
+        ValueError: `x` is not of rank 4, a size is not a positive integer, `groups` does not divide a width, or
+            `stride` does not divide a dilation above 1.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Figure 5 left.
 
@@ -154,11 +170,12 @@ def basic(
     (None, 16, 16, 32)
     """
     check.rank(x, 4)
+    step, first = _dilate(stride, dilation)
     part = scope(name, "basic")
-    y = conv_norm_act(x, filters, 3, stride=stride, groups=groups, style=style, name=part("conv1"))
-    y = conv_norm(y, filters, 3, groups=groups, style=style, name=part("conv2"))
+    y = conv_norm_act(x, filters, 3, stride=step, dilation=first, groups=groups, style=style, name=part("conv1"))
+    y = conv_norm(y, filters, 3, dilation=dilation, groups=groups, style=style, name=part("conv2"))
     y = _attend_and_drop(y, attention, drop_path, part)
-    y = add([_shortcut(x, x, filters, stride, shortcut, style, part), y], name=part("add"))
+    y = add([_shortcut(x, filters, stride, step, shortcut, style, part), y], name=part("add"))
     return activate(y, style=style, name=part("out"))
 
 
@@ -167,6 +184,7 @@ def bottleneck(
     filters: int,
     *,
     stride: int = 1,
+    dilation: int = 1,
     ratio: float = 1 / 4,
     groups: int = 1,
     stride_first: bool = False,
@@ -182,6 +200,8 @@ def bottleneck(
         x: `(batch, height, width, channels)`.
         filters: channels that come out.
         stride: step of the 3×3 convolution, in pixels.
+        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
+            size stays, and the taps are `dilation / stride` apart unless the first convolution has the stride.
         ratio: width of the 3×3 convolution, as a share of `filters`.
         groups: how many independent groups the channels of the 3×3 convolution fall into.
         stride_first: whether the first 1×1 convolution takes the stride, as in the paper, and not the 3×3.
@@ -192,11 +212,11 @@ def bottleneck(
         name: the prefix of the layers.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`; dilated, `(batch, height, width, filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, `ratio · filters` is not a whole number, or
-            `groups` does not divide it.
+        ValueError: `x` is not of rank 4, a size is not a positive integer, `ratio · filters` is not a whole number,
+            `groups` does not divide it, or `stride` does not divide a dilation above 1.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Figure 5 right;
     `groups` after Xie et al., "Aggregated Residual Transformations", 2016, arXiv 1611.05431, Figure 3 (c).
@@ -207,13 +227,14 @@ def bottleneck(
     """
     check.rank(x, 4)
     width = _width(filters, ratio)
-    first, second = (stride, 1) if stride_first else (1, stride)
+    step, strided = _dilate(stride, dilation)
+    first, second, dilation = (step, 1, dilation) if stride_first else (1, step, strided)
     part = scope(name, "bottleneck")
     y = conv_norm_act(x, width, 1, stride=first, style=style, name=part("conv1"))
-    y = conv_norm_act(y, width, 3, stride=second, groups=groups, style=style, name=part("conv2"))
+    y = conv_norm_act(y, width, 3, stride=second, dilation=dilation, groups=groups, style=style, name=part("conv2"))
     y = conv_norm(y, filters, 1, style=style, name=part("conv3"))
     y = _attend_and_drop(y, attention, drop_path, part)
-    y = add([_shortcut(x, x, filters, stride, shortcut, style, part), y], name=part("add"))
+    y = add([_shortcut(x, filters, stride, step, shortcut, style, part), y], name=part("add"))
     return activate(y, style=style, name=part("out"))
 
 
@@ -222,6 +243,7 @@ def preact_basic(
     filters: int,
     *,
     stride: int = 1,
+    dilation: int = 1,
     groups: int = 1,
     attention: Block | None = None,
     shortcut: Shortcut = linear_projection,
@@ -229,7 +251,8 @@ def preact_basic(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`x + conv3×3(act(norm(conv3×3(a))))` with `a = act(norm(x))`; where the shape changes `shortcut(a)` replaces `x`.
+    """`x + conv3×3(act(norm(conv3×3(a))))` with `a = act(norm(x))`; where the width changes `shortcut(a)` replaces `x`,
+    where only the size does `x[::stride, ::stride]`.
 
     A network of such units ends in a normalisation and an activation of its own.
 
@@ -237,18 +260,21 @@ def preact_basic(
         x: `(batch, height, width, channels)`.
         filters: channels that come out.
         stride: step of the first convolution, in pixels.
+        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
+            size stays, and the taps of the first convolution are `dilation / stride` apart.
         groups: how many independent groups the channels of the convolutions fall into.
         attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
-        shortcut: used where the unit changes the shape.
+        shortcut: used where the unit changes the width.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
         name: the prefix of the layers.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`; dilated, `(batch, height, width, filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, or `groups` does not divide a width.
+        ValueError: `x` is not of rank 4, a size is not a positive integer, `groups` does not divide a width, or
+            `stride` does not divide a dilation above 1.
 
     Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, Figure 1 (b).
 
@@ -257,12 +283,13 @@ def preact_basic(
     (None, 16, 16, 32)
     """
     check.rank(x, 4)
+    step, first = _dilate(stride, dilation)
     part = scope(name, "preact_basic")
     a = activate(normalize(x, style=style, name=part("norm")), style=style, name=part("act"))
-    y = conv_norm_act(a, filters, 3, stride=stride, groups=groups, style=style, name=part("conv1"))
-    y = conv(y, filters, 3, groups=groups, style=style, name=part("conv2"))
+    y = conv_norm_act(a, filters, 3, stride=step, dilation=first, groups=groups, style=style, name=part("conv1"))
+    y = conv(y, filters, 3, dilation=dilation, groups=groups, style=style, name=part("conv2"))
     y = _attend_and_drop(y, attention, drop_path, part)
-    return add([_shortcut(x, a, filters, stride, shortcut, style, part), y], name=part("out"))
+    return add([_preact_shortcut(x, a, filters, step, shortcut, style, part), y], name=part("out"))
 
 
 def preact_bottleneck(
@@ -270,16 +297,18 @@ def preact_bottleneck(
     filters: int,
     *,
     stride: int = 1,
+    dilation: int = 1,
     ratio: float = 1 / 4,
     groups: int = 1,
+    use_bias: bool | None = None,
     attention: Block | None = None,
     shortcut: Shortcut = linear_projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`x + conv1×1(act(norm(conv3×3(act(norm(conv1×1(a)))))))` with `a = act(norm(x))`; where the shape changes,
-    `shortcut(a)` replaces `x`.
+    """`x + conv1×1(act(norm(conv3×3(act(norm(conv1×1(a)))))))` with `a = act(norm(x))`; where the width changes
+    `shortcut(a)` replaces `x`, where only the size does `x[::stride, ::stride]`.
 
     A network of such units ends in a normalisation and an activation of its own.
 
@@ -287,20 +316,24 @@ def preact_bottleneck(
         x: `(batch, height, width, channels)`.
         filters: channels that come out.
         stride: step of the 3×3 convolution, in pixels.
+        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
+            size stays, and the taps are `dilation / stride` apart.
         ratio: width of the 3×3 convolution, as a share of `filters`.
         groups: how many independent groups the channels of the 3×3 convolution fall into.
+        use_bias: whether the last convolution, which no normalisation follows, adds a bias; `None` adds one where the
+            style has no normalisation at all.
         attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
-        shortcut: used where the unit changes the shape.
+        shortcut: used where the unit changes the width.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
         name: the prefix of the layers.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`; dilated, `(batch, height, width, filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, `ratio · filters` is not a whole number, or
-            `groups` does not divide it.
+        ValueError: `x` is not of rank 4, a size is not a positive integer, `ratio · filters` is not a whole number,
+            `groups` does not divide it, or `stride` does not divide a dilation above 1.
 
     Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, section 5 and appendix.
 
@@ -310,28 +343,114 @@ def preact_bottleneck(
     """
     check.rank(x, 4)
     width = _width(filters, ratio)
+    step, strided = _dilate(stride, dilation)
     part = scope(name, "preact_bottleneck")
     a = activate(normalize(x, style=style, name=part("norm")), style=style, name=part("act"))
     y = conv_norm_act(a, width, 1, style=style, name=part("conv1"))
-    y = conv_norm_act(y, width, 3, stride=stride, groups=groups, style=style, name=part("conv2"))
-    y = conv(y, filters, 1, style=style, name=part("conv3"))
+    y = conv_norm_act(y, width, 3, stride=step, dilation=strided, groups=groups, style=style, name=part("conv2"))
+    y = conv(y, filters, 1, use_bias=use_bias, style=style, name=part("conv3"))
     y = _attend_and_drop(y, attention, drop_path, part)
-    return add([_shortcut(x, a, filters, stride, shortcut, style, part), y], name=part("out"))
+    return add([_preact_shortcut(x, a, filters, step, shortcut, style, part), y], name=part("out"))
+
+
+def separable(
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    depth: int = 3,
+    activate_first: bool = True,
+    widen_last: bool = False,
+    attention: Block | None = None,
+    shortcut: Shortcut = projection,
+    drop_path: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`shortcut(x) + maxpool3×3(norm(sepconv3×3(act(… norm(sepconv3×3(act(x)))))))`, the pooling only with a stride.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        stride: step of a max-pooling of 3×3, in pixels; at 1 there is none.
+        depth: number of separable convolutions.
+        activate_first: whether an activation precedes the first of them too.
+        widen_last: whether the last of them changes the width, and not the first.
+        attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
+        shortcut: used where the unit changes the shape.
+        drop_path: the probability that an image's residual is left out of a training step.
+        style: see `kblocks.style`; symmetric padding pads for the pooling with zeros, see `kblocks.pool.max_pool`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, or a size is not a positive integer.
+
+    Source: Chollet, "Xception", 2016, arXiv 1610.02357, Figure 5: three convolutions in the middle flow; two, with a
+    stride, in the entry flow, whose first unit is not activated first, and in the exit flow, where the last widens.
+
+    >>> from keras import Input
+    >>> separable(Input((37, 37, 128)), 256, stride=2, depth=2).shape
+    (None, 19, 19, 256)
+    """
+    check.rank(x, 4)
+    check.positive(filters, "filters")
+    check.positive(stride, "stride")
+    check.positive(depth, "depth")
+    part = scope(name, "separable")
+    y = x
+    for i in range(1, depth + 1):
+        if i > 1 or activate_first:
+            y = activate(y, style=style, name=part(f"conv{i}_act"))
+        width = x.shape[-1] if widen_last and i < depth else filters
+        y = separable_conv(y, width, 3, style=style, name=part(f"conv{i}"))
+        y = normalize(y, style=style, name=part(f"conv{i}_norm"))
+    if stride > 1:
+        y = max_pool(y, 3, stride=stride, style=style, name=part("pool"))
+    y = _attend_and_drop(y, attention, drop_path, part)
+    return add([_shortcut(x, filters, stride, stride, shortcut, style, part), y], name=part("out"))
+
+
+def _dilate(stride: int, dilation: int) -> tuple[int, int]:
+    """The step of the convolution that takes the stride, and the distance of its taps."""
+    check.positive(stride, "stride")
+    check.positive(dilation, "dilation")
+    if dilation == 1:
+        return stride, 1
+    check.divisible(dilation, stride, "dilation", "stride")
+    return 1, dilation // stride
 
 
 def _shortcut(
     x: KerasTensor,
-    source: KerasTensor,
     filters: int,
     stride: int,
+    step: int,
     shortcut: Shortcut,
     style: Style,
     part: Callable[[str], str],
 ) -> KerasTensor:
-    """`x` where the unit keeps its shape, else `shortcut(source)`."""
+    """`x` where the unit keeps its shape, else `shortcut(x)`; so too where a dilation has replaced the stride."""
     if stride == 1 and x.shape[-1] == filters:
         return x
-    return shortcut(source, filters, stride=stride, style=style, name=part("shortcut"))
+    return shortcut(x, filters, stride=step, style=style, name=part("shortcut"))
+
+
+def _preact_shortcut(
+    x: KerasTensor,
+    a: KerasTensor,
+    filters: int,
+    step: int,
+    shortcut: Shortcut,
+    style: Style,
+    part: Callable[[str], str],
+) -> KerasTensor:
+    """`x`, at every `step`-th pixel, where the unit keeps its width, else `shortcut(a)`."""
+    if x.shape[-1] == filters:
+        return padded(x, filters, stride=step, name=part("shortcut"))
+    return shortcut(a, filters, stride=step, style=style, name=part("shortcut"))
 
 
 def _attend_and_drop(

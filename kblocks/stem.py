@@ -3,13 +3,16 @@
 A stem is a function `(x, filters, *, style, name) -> tensor`; its last layer is `{name}_out`.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from keras import KerasTensor, layers
 
 from kblocks import check
 from kblocks.conv import conv, conv_norm, conv_norm_act
 from kblocks.naming import resolve, scope
 from kblocks.pool import max_pool
-from kblocks.style import RELU_BN, Style, activate
+from kblocks.style import GELU_LN, RELU_BN, Style, activate, normalize
 
 
 def cifar(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
@@ -111,7 +114,7 @@ def imagenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str 
     >>> imagenet(Input((224, 224, 3)), 64).shape
     (None, 56, 56, 64)
     """
-    _check_size(x, "imagenet")
+    _check_size(x, 64, "imagenet")
     part = scope(name, "imagenet_stem")
     x = conv_norm_act(x, filters, 7, stride=2, style=style, name=part("conv"))
     return max_pool(x, 3, stride=2, style=style, name=part("out"))
@@ -139,7 +142,7 @@ def googlenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str
     >>> googlenet(Input((224, 224, 3)), 192).shape
     (None, 28, 28, 192)
     """
-    _check_size(x, "googlenet")
+    _check_size(x, 64, "googlenet")
     check.divisible(filters, 3, "filters", "3")
     part = scope(name, "googlenet_stem")
     x = conv_norm_act(x, filters // 3, 7, stride=2, style=style, name=part("conv1"))
@@ -149,6 +152,115 @@ def googlenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str
     return max_pool(x, 3, stride=2, style=style, name=part("out"))
 
 
-def _check_size(x: KerasTensor, stem: str) -> None:
+def inception_v3(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`conv3×3/2 → conv3×3 → conv3×3 → maxpool3×3/2 → conv1×1 → conv3×3 → maxpool3×3/2`, about an eighth of the height
+    and of the width; only the third convolution has a padding, the style's.
+
+    Args:
+        x: `(batch, height, width, channels)`, at least 75×75 where the size is known.
+        filters: channels that come out; the convolutions before have 1/6, 1/6, 1/3 and 5/12 of them.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, (height − 19) // 8, (width − 19) // 8, filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or smaller than 75×75, or 12 does not divide `filters`.
+
+    Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, arXiv 1512.00567,
+    Table 1, but for the last two convolutions, which are those of the authors' own code.
+
+    >>> from keras import Input
+    >>> inception_v3(Input((299, 299, 3)), 192).shape
+    (None, 35, 35, 192)
+    """
+    _check_size(x, 75, "inception_v3")
+    check.divisible(filters, 12, "filters", "12")
+    part = scope(name, "inception_v3_stem")
+    valid = replace(style, padding="valid")
+    x = conv_norm_act(x, filters // 6, 3, stride=2, style=valid, name=part("conv1"))
+    x = conv_norm_act(x, filters // 6, 3, style=valid, name=part("conv2"))
+    x = conv_norm_act(x, filters // 3, 3, style=style, name=part("conv3"))
+    x = max_pool(x, 3, stride=2, style=valid, name=part("pool"))
+    x = conv_norm_act(x, filters * 5 // 12, 1, style=valid, name=part("conv4"))
+    x = conv_norm_act(x, filters, 3, style=valid, name=part("conv5"))
+    return max_pool(x, 3, stride=2, style=valid, name=part("out"))
+
+
+def patchify(
+    x: KerasTensor, filters: int, *, size: int = 4, style: Style = GELU_LN, name: str | None = None
+) -> KerasTensor:
+    """`norm(conv(x))` of patches side by side: a vector for each patch of `size × size`.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        size: side of a patch, in pixels; what does not fill a patch is left out.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, height // size, width // size, filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or smaller than a patch, or a size is not a positive integer.
+
+    Source: Liu et al., "A ConvNet for the 2020s", 2022, arXiv 2201.03545, section 2.2; without a normalisation
+    Dosovitskiy et al., "An Image is Worth 16x16 Words", 2020, arXiv 2010.11929, equation 1.
+
+    >>> from keras import Input
+    >>> patchify(Input((224, 224, 3)), 96).shape
+    (None, 56, 56, 96)
+    """
     check.rank(x, 4)
-    check.min_size(x, 64, f"the stem `{stem}`", " (stems for small images: kblocks.stem.cifar, kblocks.stem.mnist)")
+    check.positive(size, "size")
+    part = scope(name, "patchify_stem")
+    return _linear(x, filters, size, stride=size, use_bias=True, style=style, part=part)
+
+
+def nasnet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`norm(conv3×3/2(x))` without padding, whatever the style's, and without an activation.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, (height − 1) // 2, (width − 1) // 2, filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or smaller than 3×3, or `filters` is not a positive integer.
+
+    Source: Zoph et al., "Learning Transferable Architectures for Scalable Image Recognition", 2017, arXiv 1707.07012,
+    Figure 2 right.
+
+    >>> from keras import Input
+    >>> nasnet(Input((224, 224, 3)), 32).shape
+    (None, 111, 111, 32)
+    """
+    return _linear(x, filters, 3, stride=2, use_bias=None, style=style, part=scope(name, "nasnet_stem"))
+
+
+def _linear(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int,
+    *,
+    stride: int,
+    use_bias: bool | None,
+    style: Style,
+    part: Callable[[str], str],
+) -> KerasTensor:
+    """`norm(W ∗ x)` without padding; the last of the two layers, or the only one, is called `out`."""
+    name = part("out" if style.norm is None else "conv")
+    valid = replace(style, padding="valid")
+    x = conv(x, filters, kernel_size, stride=stride, use_bias=use_bias, style=valid, name=name)
+    return normalize(x, style=style, name=part("out"))
+
+
+def _check_size(x: KerasTensor, least: int, stem: str) -> None:
+    check.rank(x, 4)
+    check.min_size(x, least, f"the stem `{stem}`", " (stems for small images: kblocks.stem.cifar, kblocks.stem.mnist)")

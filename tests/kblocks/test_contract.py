@@ -18,7 +18,25 @@ import pytest
 from keras import layers, ops
 
 import kblocks
-from kblocks import compose, conv, head, inception, mlp, padding, pool, residual, stem, style, tower
+from kblocks import (
+    attention,
+    compose,
+    conv,
+    convnext,
+    head,
+    inception,
+    inception_resnet,
+    mlp,
+    mobile,
+    nasnet,
+    padding,
+    pool,
+    residual,
+    stem,
+    style,
+    tower,
+)
+from kblocks.dense import dense_block, dense_layer, transition
 from kblocks.style import RELU_BN, Style
 
 OPS = {
@@ -46,6 +64,16 @@ PLAIN = Style(
 
 def same(channels, stride=1):
     return lambda h, w: (ceil(h / stride), ceil(w / stride), channels)
+
+
+def reduced(channels):
+    """Windows of 3×3 with a stride of 2 and without padding."""
+    return lambda h, w: ((h - 1) // 2, (w - 1) // 2, channels)
+
+
+def halved(channels):
+    """Windows of 2×2 side by side; what does not fill one is left out."""
+    return lambda h, w: (h // 2, w // 2, channels)
 
 
 def vector(size):
@@ -140,6 +168,71 @@ ROWS = [
         same(2 + 4 + 3 + 5),
         4 * 2 + (4 * 3 + 9 * 3 * 4) + (4 * 2 + 25 * 2 * 3) + 4 * 5 + 2 * (2 + 3 + 4 + 2 + 3 + 5),
     ),
+    Row(
+        inception.v3_a,
+        {"b1": 2, "b5": (3, 4), "double": (2, 3, 5), "pool": 6},
+        (IMAGE,),
+        same(2 + 4 + 5 + 6),
+        4 * 2 + (4 * 3 + 25 * 3 * 4) + (4 * 2 + 9 * 2 * 3 + 9 * 3 * 5) + 4 * 6 + 2 * (2 + 3 + 4 + 2 + 3 + 5 + 6),
+    ),
+    Row(
+        inception.v3_b,
+        {"b3": 2, "double": (3, 4, 5)},
+        (IMAGE,),
+        reduced(2 + 5 + 4),
+        9 * 4 * 2 + (4 * 3 + 9 * 3 * 4 + 9 * 4 * 5) + 2 * (2 + 3 + 4 + 5),
+    ),
+    Row(
+        inception.v3_c,
+        {"inner": 2, "out": 3, "n": 5},
+        (IMAGE,),
+        same(4 * 3),
+        4 * 3 + (4 * 2 + 5 * 2 * 2 + 5 * 2 * 3) + (4 * 2 + 3 * 5 * 2 * 2 + 5 * 2 * 3) + 4 * 3 + 2 * (4 * 3 + 6 * 2),
+    ),
+    Row(
+        inception.v3_d,
+        {"b3": (2, 3), "rows": 5, "n": 5},
+        (IMAGE,),
+        reduced(3 + 5 + 4),
+        (4 * 2 + 9 * 2 * 3) + (4 * 5 + 2 * 5 * 5 * 5 + 9 * 5 * 5) + 2 * (2 + 3 + 4 * 5),
+    ),
+    Row(
+        inception.v3_e,
+        {"b1": 2, "split": (3, 4), "double": (2, 3, 5), "pool": 6},
+        (IMAGE,),
+        same(2 + 2 * 4 + 2 * 5 + 6),
+        4 * 2
+        + (4 * 3 + 2 * 3 * 3 * 4)
+        + (4 * 2 + 9 * 2 * 3 + 2 * 3 * 3 * 5)
+        + 4 * 6
+        + 2 * (2 + 3 + 2 * 4 + 2 + 3 + 2 * 5 + 6),
+    ),
+    Row(
+        inception_resnet.block35,
+        {"filters": 8, "stride": 2, "b1": 2, "b3": (3, 4), "double": [2, 3, 5], "drop_path": 0.1},
+        (IMAGE,),
+        same(8, 2),
+        4 * 2
+        + (4 * 3 + 9 * 3 * 4)
+        + (4 * 2 + 9 * 2 * 3 + 9 * 3 * 5)
+        + 2 * (2 + 3 + 4 + 2 + 3 + 5)
+        + ((2 + 4 + 5) * 8 + 8)
+        + (4 * 8 + 16),
+    ),
+    Row(
+        inception_resnet.block17,
+        {"filters": 4, "b1": 2, "rows": (3, 4, 5), "n": 5},
+        (IMAGE,),
+        same(4),
+        4 * 2 + (4 * 3 + 5 * 3 * 4 + 5 * 4 * 5) + 2 * (2 + 3 + 4 + 5) + ((2 + 5) * 4 + 4),
+    ),
+    Row(
+        inception_resnet.reduction_b,
+        {"b3": (2, 3), "more": (3, 4), "double": (2, 3, 5)},
+        (IMAGE,),
+        reduced(3 + 4 + 5 + 4),
+        (4 * 2 + 9 * 2 * 3) + (4 * 3 + 9 * 3 * 4) + (4 * 2 + 9 * 2 * 3 + 9 * 3 * 5) + 2 * (2 + 3 + 3 + 4 + 2 + 3 + 5),
+    ),
     Row(residual.projection, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 4 * 8 + 16),
     Row(residual.linear_projection, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 4 * 8),
     Row(residual.padded, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 0),
@@ -165,6 +258,85 @@ ROWS = [
         same(8, 2),
         8 + (4 * 2 + 4) + (9 * 2 * 2 + 4) + 2 * 8 + 4 * 8,
     ),
+    Row(
+        residual.separable,
+        {"filters": 8, "stride": 2},
+        (IMAGE,),
+        same(8, 2),
+        (9 * 4 + 4 * 8 + 16) + 2 * (9 * 8 + 8 * 8 + 16) + (4 * 8 + 16),
+    ),
+    Row(dense_layer, {"growth": 3, "dropout": 0.1}, (IMAGE,), same(4 + 3), (8 + 4 * 12) + (24 + 9 * 12 * 3)),
+    Row(
+        dense_block,
+        {"depth": 2, "growth": 3, "ratio": 2},
+        (IMAGE,),
+        same(4 + 2 * 3),
+        (8 + 4 * 6) + (14 + 7 * 6) + 2 * (12 + 9 * 6 * 3),
+    ),
+    Row(
+        transition,
+        {"compression": 0.8, "dropout": 0.1},
+        (IMAGE,),
+        lambda h, w: (h // 2, w // 2, 3),
+        8 + 4 * 3,
+    ),
+    Row(mobile.stem, {"filters": 6}, (IMAGE,), same(6, 2), 9 * 4 * 6 + 12),
+    Row(
+        mobile.depthwise_separable,
+        {"filters": 8, "stride": 2, "multiplier": 2},
+        (IMAGE,),
+        same(8, 2),
+        (9 * 4 * 2 + 16) + (8 * 8 + 16),
+    ),
+    Row(
+        mobile.inverted_residual,
+        {"filters": 8, "stride": 2, "expansion": 1.5, "attention": partial(attention.squeeze_excite, ratio=1 / 3)},
+        (IMAGE,),
+        same(8, 2),
+        (4 * 6 + 12) + (9 * 6 + 12) + (6 * 2 + 2 + 2 * 6 + 6) + (6 * 8 + 16),
+    ),
+    Row(
+        mobile.fused_inverted_residual,
+        {"filters": 8, "stride": 2, "expansion": 1.5},
+        (IMAGE,),
+        same(8, 2),
+        (9 * 4 * 6 + 12) + (6 * 8 + 16),
+    ),
+    Row(attention.squeeze_excite, {"ratio": 1 / 2}, (IMAGE,), same(4), (4 * 2 + 2) + (2 * 4 + 4)),
+    Row(stem.patchify, {"filters": 6, "size": 2}, (IMAGE,), halved(6), (4 * 4 * 6 + 6) + 12),
+    Row(stem.nasnet, {"filters": 6}, (IMAGE,), reduced(6), 9 * 4 * 6 + 12),
+    Row(convnext.downsample, {"filters": 8}, (IMAGE,), halved(8), 8 + (4 * 4 * 8 + 8)),
+    Row(
+        convnext.block,
+        {"filters": 8, "stride": 2, "drop_path": 0.1},
+        (IMAGE,),
+        halved(8),
+        8 + (4 * 4 * 8 + 8) + (49 * 8 + 8) + 16 + (8 * 32 + 32) + (32 * 8 + 8) + 8,
+    ),
+    Row(
+        nasnet.separable_twice,
+        {"filters": 8, "stride": 2},
+        (IMAGE,),
+        same(8, 2),
+        (9 * 4 + 4 * 8 + 16) + (9 * 8 + 8 * 8 + 16),
+    ),
+    Row(nasnet.factorized_reduction, {"filters": 8}, (IMAGE,), same(8, 2), 2 * 4 * 4 + 16),
+    Row(
+        nasnet.normal_cell,
+        {"filters": 8, "drop_path": 0.1},
+        (IMAGE, ("h", "w", 3)),
+        same(6 * 8),
+        (4 * 8 + 16) + (3 * 8 + 16) + sum(2 * (size**2 * 8 + 8 * 8 + 16) for size in (5, 3, 5, 3, 3)),
+        build=lambda inputs, **arguments: nasnet.normal_cell((inputs[0], inputs[-1]), **arguments),
+    ),
+    Row(
+        nasnet.reduction_cell,
+        {"filters": 8, "drop_path": 0.1},
+        (IMAGE, ("h", "w", 3)),
+        same(4 * 8, 2),
+        (4 * 8 + 16) + (3 * 8 + 16) + sum(2 * (size**2 * 8 + 8 * 8 + 16) for size in (5, 7, 7, 5, 3)),
+        build=lambda inputs, **arguments: nasnet.reduction_cell((inputs[0], inputs[-1]), **arguments),
+    ),
     Row(mlp.dense_norm_act, {"units": 8}, (VECTOR,), vector(8), 6 * 8 + 8),
     Row(mlp.mlp, {"units": [8, 5], "dropout": 0.1}, (VECTOR,), vector(5), 6 * 8 + 8 + 8 * 5 + 5),
     Row(stem.bare, {"filters": 6}, (IMAGE,), same(6), 9 * 4 * 6),
@@ -178,6 +350,14 @@ ROWS = [
         same(6, 8),
         (49 * 4 * 2 + 4) + (2 * 2 + 4) + (9 * 2 * 6 + 12),
         least=64,
+    ),
+    Row(
+        stem.inception_v3,
+        {"filters": 24},
+        (IMAGE,),
+        lambda h, w: ((h - 19) // 8, (w - 19) // 8, 24),
+        9 * 4 * 4 + 9 * 4 * 4 + 9 * 4 * 8 + 8 * 10 + 9 * 10 * 24 + 2 * (4 + 4 + 8 + 10 + 24),
+        least=75,
     ),
     Row(
         tower.as_model,
@@ -214,7 +394,10 @@ ANY_RANK = {
 }
 POOLS_ANY_RANK = {"global_pool", "classifier"}
 
-INTEGERS = ("filters", "depth", "kernel_size", "stride", "dilation", "groups", "multiplier", "size", "classes", "units")
+INTEGERS = (
+    *("filters", "depth", "growth", "units", "classes", "groups", "multiplier"),
+    *("kernel_size", "size", "stride", "dilation"),
+)
 WIDTHS = ("b1", "b3", "b5", "pool")
 OPTIONS = {
     "conv_norm": ("stride", "dilation", "groups"),

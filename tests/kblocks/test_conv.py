@@ -16,13 +16,13 @@ VALID = replace(RELU_BN, padding="valid")
 
 
 def slide(x, kernel, stride=1, dilation=1):
-    """Sum over the taps of a kernel `(k, k, in, out)`, without padding."""
-    k = kernel.shape[0]
-    span = dilation * (k - 1) + 1
-    h, w = ((size - span) // stride + 1 for size in x.shape[1:3])
+    """Sum over the taps of a kernel `(rows, columns, in, out)`, without padding."""
+    rows, columns = kernel.shape[:2]
+    h = (x.shape[1] - dilation * (rows - 1) - 1) // stride + 1
+    w = (x.shape[2] - dilation * (columns - 1) - 1) // stride + 1
     y = 0
-    for i in range(k):
-        for j in range(k):
+    for i in range(rows):
+        for j in range(columns):
             top, left = i * dilation, j * dilation
             taps = x[:, top : top + (h - 1) * stride + 1 : stride, left : left + (w - 1) * stride + 1 : stride]
             y = y + taps @ kernel[i, j]
@@ -31,9 +31,9 @@ def slide(x, kernel, stride=1, dilation=1):
 
 def padded(x, k, stride=1, dilation=1):
     """The padding "same": as little as `ceil(size / stride)` windows need, the odd one below and to the right."""
-    span = dilation * (k - 1) + 1
     pads = []
-    for size in x.shape[1:3]:
+    for size, side in zip(x.shape[1:3], k if isinstance(k, tuple) else (k, k), strict=True):
+        span = dilation * (side - 1) + 1
         total = max((ceil(size / stride) - 1) * stride + span - size, 0)
         pads.append((total // 2, total - total // 2))
     return np.pad(x, [(0, 0), *pads, (0, 0)])
@@ -72,6 +72,32 @@ def test_conv(kernel_size, stride, numbers, evaluate, scramble):
     data = numbers(2, 9, 7, 4)
     expected = slide(padded(data, kernel_size, stride), kernel, stride)
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize("sides", [(1, 3), (5, 1), (3, 2)])
+def test_conv_of_rows_and_columns(sides, stride, dilation, numbers, evaluate, scramble):
+    model, (kernel,) = model_of(scramble, conv.conv, 6, sides, stride=stride, dilation=dilation)
+    assert kernel.shape == (*sides, 4, 6)
+    data = numbers(2, 9, 7, 4)
+    expected = slide(padded(data, sides, stride, dilation), kernel, stride, dilation)
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("sides", "pads"), [((1, 3), (0, 1)), ((5, 3), (2, 1)), ([3, 1], (1, 0))])
+def test_rows_and_columns_padded_symmetrically_and_not_at_all(sides, pads, numbers, evaluate, scramble):
+    data = numbers(2, 9, 7, 4)
+    model, (kernel,) = model_of(scramble, conv.conv, 6, sides, stride=2, style=SYMMETRIC)
+    expected = slide(np.pad(data, [(0, 0), *((pad, pad) for pad in pads), (0, 0)]), kernel, 2)
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+    model, (kernel,) = model_of(scramble, conv.conv, 6, sides, stride=2, style=VALID)
+    np.testing.assert_allclose(evaluate(model, data), slide(data, kernel, 2), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("order", ["conv_norm", "conv_norm_act", "norm_act_conv"])
+def test_orders_take_rows_and_columns(order, scramble):
+    _, (kernel,) = model_of(scramble, getattr(conv, order), 6, (1, 7))
+    assert kernel.shape == (1, 7, 4, 6)
 
 
 @pytest.mark.parametrize("dilation", [2, 3])
@@ -214,6 +240,13 @@ def test_a_style_without_norm_and_activation_is_the_convolution_alone():
         (4, {"filters": 8, "kernel_size": 4, "style": SYMMETRIC}, "`kernel_size` must be odd.*; got 4"),
         (4, {"filters": 8, "kernel_size": 9, "style": VALID}, "`x` must be at least 9×9 for .* got 8×8"),
         (4, {"filters": 8, "dilation": 4, "style": VALID}, "`x` must be at least 9×9 for .* got 8×8"),
+        (4, {"filters": 8, "kernel_size": (9, 1), "style": VALID}, "at least 9×1 for a window of 9×1 .* got 8×8"),
+        (4, {"filters": 8, "kernel_size": (1, 9), "style": VALID}, "at least 1×9 for a window of 1×9 .* got 8×8"),
+        (4, {"filters": 8, "kernel_size": (3, 4), "style": SYMMETRIC}, r"must be odd for symmetric .* got \(3, 4\)"),
+        (4, {"filters": 8, "kernel_size": (3, 0)}, "`kernel_size` must be a positive integer; got 0"),
+        (4, {"filters": 8, "kernel_size": (2.5, 3)}, "`kernel_size` must be a positive integer; got 2.5"),
+        (4, {"filters": 8, "kernel_size": (3,)}, r"`kernel_size` must be one side or a pair .* got \(3,\)"),
+        (4, {"filters": 8, "kernel_size": (3, 3, 3)}, r"must be one side or a pair \(height, width\); got \(3, 3, 3\)"),
     ],
 )
 def test_what_cannot_be_is_refused(channels, arguments, message):

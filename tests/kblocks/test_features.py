@@ -60,7 +60,7 @@ def test_a_stride_that_is_not_there():
 
 
 def test_what_is_no_network_of_one_image():
-    with pytest.raises(TypeError, match="`model` must be a functional keras.Model of one input"):
+    with pytest.raises(TypeError, match=r"`model` must be a functional keras.Model of one input"):
         features("resnet50")
     a, b = keras.Input((8, 8, 1)), keras.Input((8, 8, 1))
     with pytest.raises(TypeError, match="one input"):

@@ -1,5 +1,6 @@
 """Residual units and shortcuts, against NumPy and counts made by hand."""
 
+from dataclasses import replace
 from functools import partial
 
 import keras
@@ -10,9 +11,11 @@ from keras import layers, ops
 from kblocks import compose, residual
 from kblocks.style import RELU, RELU_BN, Style, linear
 
-UNITS = [residual.basic, residual.bottleneck, residual.preact_basic, residual.preact_bottleneck]
 PLAIN = [residual.basic, residual.bottleneck]
 PREACT = [residual.preact_basic, residual.preact_bottleneck]
+CONVOLUTIONAL = [*PLAIN, *PREACT]
+UNITS = [*CONVOLUTIONAL, residual.separable]
+SYMMETRIC = replace(RELU_BN, padding="symmetric")
 
 
 def unit_model(unit, channels, filters, size=8, **options):
@@ -45,6 +48,17 @@ def trainable(model):
         (residual.preact_basic, 64, 64, {}, 36864 + 36864, 64 + 64),
         (residual.preact_basic, 64, 128, {"stride": 2}, 73728 + 147456 + 8192, 64 + 128),
         (residual.preact_bottleneck, 64, 256, {}, 4096 + 36864 + 16384 + 16384, 64 + 64 + 64),
+        # Xception's middle flow, its entry and its exit.
+        (residual.separable, 728, 728, {}, 3 * (9 * 728 + 728 * 728), 3 * 728),
+        (residual.separable, 64, 128, {"stride": 2, "depth": 2}, 576 + 8192 + 1152 + 16384 + 8192, 3 * 128),
+        (
+            residual.separable,
+            728,
+            1024,
+            {"stride": 2, "depth": 2, "widen_last": True},
+            6552 + 728 * 728 + 6552 + 728 * 1024 + 728 * 1024,
+            728 + 1024 + 1024,
+        ),
     ],
 )
 def test_parameters(unit, channels, filters, options, weights, norms):
@@ -90,6 +104,10 @@ def test_projection_is_a_dense_layer_at_every_second_pixel(numbers, evaluate, sc
     kernel = ops.convert_to_numpy(model.get_layer("p").kernel)[0, 0]
     np.testing.assert_allclose(evaluate(model, data), data[:, ::2, ::2] @ kernel, rtol=1e-4, atol=1e-5)
 
+    model = scramble(keras.Model(x, residual.linear_projection(x, 5, stride=2, use_bias=True, name="p")))
+    kernel, bias = model.get_weights()
+    np.testing.assert_allclose(evaluate(model, data), data[:, ::2, ::2] @ kernel[0, 0] + bias, rtol=1e-4, atol=1e-5)
+
 
 def silence(model, *names):
     """Sets the weights of layers to zero, so that the residual vanishes."""
@@ -106,13 +124,14 @@ def test_without_its_residual_a_unit_is_its_activation(unit, last, numbers, eval
     np.testing.assert_allclose(evaluate(model, data), np.maximum(data, 0), atol=1e-6)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize(
     ("unit", "last"), [(residual.preact_basic, "u_conv2"), (residual.preact_bottleneck, "u_conv3")]
 )
-def test_without_its_residual_a_preact_unit_is_its_input(unit, last, numbers, evaluate):
-    model = silence(unit_model(unit, 8, 8), last)
+def test_without_its_residual_a_preact_unit_is_its_input(unit, last, stride, numbers, evaluate):
+    model = silence(unit_model(unit, 8, 8, stride=stride), last)
     data = numbers(2, 8, 8, 8)
-    np.testing.assert_array_equal(evaluate(model, data), data)
+    np.testing.assert_array_equal(evaluate(model, data), data[:, ::stride, ::stride])
 
 
 @pytest.mark.parametrize(("unit", "last"), zip(PREACT, ["u_conv2", "u_conv3"], strict=True))
@@ -138,13 +157,13 @@ def test_a_plain_unit_adds_and_then_activates(unit, numbers, evaluate):
 
 def order(model):
     """The branch's layers in the order of the data, read from the graph and not from the names."""
-    kinds = {"Conv2D": "conv", "BatchNormalization": "norm", "Activation": "act"}
+    kinds = {"Conv2D": "conv", "SeparableConv2D": "sep", "BatchNormalization": "norm", "Activation": "act"}
     layer, found = model.get_layer("u_add" if "u_add" in [x.name for x in model.layers] else "u_out"), []
     tensor = layer.input[1]
     while not isinstance(tensor._keras_history.operation, layers.InputLayer):
         operation = tensor._keras_history.operation
-        size = f"{operation.kernel_size[0]}" if isinstance(operation, layers.Conv2D) else ""
-        found.append(kinds[type(operation).__name__] + size)
+        size = f"{operation.kernel_size[0]}" if hasattr(operation, "kernel_size") else ""
+        found.append(kinds.get(type(operation).__name__, "pool") + size)
         tensor = operation.input
     return " ".join(reversed(found))
 
@@ -156,6 +175,9 @@ def order(model):
         (residual.bottleneck, "conv1 norm act conv3 norm act conv1 norm"),
         (residual.preact_basic, "norm act conv3 norm act conv3"),
         (residual.preact_bottleneck, "norm act conv1 norm act conv3 norm act conv1"),
+        (residual.separable, "act sep3 norm act sep3 norm act sep3 norm"),
+        (partial(residual.separable, stride=2, depth=2), "act sep3 norm act sep3 norm pool"),
+        (partial(residual.separable, depth=2, activate_first=False), "sep3 norm act sep3 norm"),
     ],
 )
 def test_the_order_of_the_branch(unit, expected):
@@ -181,11 +203,14 @@ def strides(model):
     ],
 )
 def test_which_convolution_takes_the_stride(unit, options, expected):
-    assert strides(unit_model(unit, 8, 8, stride=2, **options)) == {expected: 2, "u_shortcut": 2}
+    assert strides(unit_model(unit, 4, 8, stride=2, **options)) == {expected: 2, "u_shortcut": 2}
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize(("channels", "stride", "called"), [(8, 1, False), (8, 2, True), (4, 1, True)])
+@pytest.mark.parametrize(
+    ("channels", "stride", "called"),
+    [(8, 1, False), (8, 2, None), (4, 1, True), (4, 2, True)],
+)
 def test_a_shortcut_is_called_only_where_the_shape_changes(unit, channels, stride, called):
     calls = []
 
@@ -195,7 +220,8 @@ def test_a_shortcut_is_called_only_where_the_shape_changes(unit, channels, strid
 
     unit_model(unit, channels, 8, stride=stride, shortcut=shortcut)
     expected = (8, {"stride": stride, "style": RELU_BN, "name": "u_shortcut"})
-    assert calls == ([expected] if called else [])
+    # A pre-activation unit that keeps its width subsamples its input.
+    assert calls == ([expected] if (unit not in PREACT if called is None else called) else [])
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -205,7 +231,7 @@ def test_attention_sees_the_residual_alone(unit, numbers, evaluate):
 
     model = unit_model(unit, 8, 8, attention=mute)
     data = numbers(2, 8, 8, 8)
-    expected = data if unit in PREACT else np.maximum(data, 0)
+    expected = np.maximum(data, 0) if unit in PLAIN else data
     np.testing.assert_allclose(evaluate(model, data), expected, atol=1e-6)
     assert "u_attention" in [layer.name for layer in model.layers]
 
@@ -256,7 +282,7 @@ def test_a_ratio_that_rounding_leaves_whole_is_taken(filters, ratio, width):
     assert model.get_layer("u_conv2").filters == width
 
 
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", CONVOLUTIONAL)
 def test_groups_that_do_not_divide_are_refused(unit):
     with pytest.raises(ValueError, match=r"`(filters|channels of x)` must be divisible by `groups`; got \d+ and 3"):
         unit_model(unit, 8, 8, groups=3)
@@ -270,3 +296,91 @@ def test_groups_reach_both_convolutions_of_a_basic_unit():
 def test_a_shortcut_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"`tensors` must have equal shapes; got \(None, 8, 8, 4\), \(None, 4, 4, 8\)"):
         unit_model(residual.basic, 4, 8, stride=2, shortcut=lambda x, filters, **options: x)
+
+
+ATROUS = [*CONVOLUTIONAL, partial(residual.bottleneck, stride_first=True)]
+
+
+def atrous_id(unit):
+    return unit.func.__name__ + "_stride_first" if isinstance(unit, partial) else unit.__name__
+
+
+@pytest.mark.parametrize("size", [8, 9])
+@pytest.mark.parametrize("channels", [4, 8])
+@pytest.mark.parametrize("unit", ATROUS, ids=atrous_id)
+def test_a_dilated_stage_holds_the_strided_one(unit, channels, size, numbers, evaluate, scramble):
+    x = keras.Input((size, size, channels))
+
+    def stage(dilation):
+        dilated = partial(unit, dilation=dilation)
+        return keras.Model(x, compose.stage(x, dilated, 8, 2, stride=2, style=SYMMETRIC, name="s"))
+
+    strided, dilated = stage(1), stage(2)
+    # At the size of the strided one both would be equal for want of a second pixel.
+    assert (strided.output_shape[1], dilated.output_shape[1]) == (-(-size // 2), size)
+    scramble(dilated)
+    for layer in strided.layers:
+        layer.set_weights(dilated.get_layer(layer.name).get_weights() if layer.weights else [])
+    assert strided.count_params() == dilated.count_params()
+    data = numbers(2, size, size, channels)
+    fine, coarse = evaluate(dilated, data), evaluate(strided, data)
+    scale = np.abs(coarse).max()
+    np.testing.assert_allclose(fine[:, ::2, ::2], coarse, rtol=0, atol=1e-5 * scale)
+    assert np.abs(fine[:, 1::2, ::2][:, : size // 2] - coarse[:, : size // 2]).max() > 1e-2 * scale
+
+
+@pytest.mark.parametrize("unit", ATROUS, ids=atrous_id)
+def test_without_a_stride_each_phase_of_a_dilated_unit_is_a_unit(unit, numbers, evaluate, scramble):
+    plain, dilated = unit_model(unit, 8, 8, size=3), unit_model(unit, 8, 8, size=9, dilation=3)
+    scramble(plain)
+    dilated.set_weights(plain.get_weights())
+    data = numbers(2, 9, 9, 8)
+    y = evaluate(dilated, data)
+    for i in range(3):
+        np.testing.assert_allclose(y[:, i::3, ::3], evaluate(plain, data[:, i::3, ::3]), rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("unit", CONVOLUTIONAL)
+def test_a_dilation_that_the_stride_does_not_divide_is_refused(unit):
+    with pytest.raises(ValueError, match="`dilation` must be divisible by `stride`; got 3 and 2"):
+        unit_model(unit, 8, 8, stride=2, dilation=3)
+
+
+@pytest.mark.parametrize(("use_bias", "biased"), [(None, []), (False, []), (True, ["u_conv3"])])
+def test_only_the_last_convolution_of_a_preact_bottleneck_gets_the_bias(use_bias, biased):
+    model = unit_model(residual.preact_bottleneck, 4, 8, use_bias=use_bias)
+    assert [x.name for x in model.layers if isinstance(x, layers.Conv2D) and x.use_bias] == biased
+    model = unit_model(residual.preact_bottleneck, 4, 8, use_bias=use_bias, style=RELU)
+    found = [x.name for x in model.layers if isinstance(x, layers.Conv2D) and x.use_bias]
+    assert ("u_conv3" in found) is (use_bias is not False)
+    assert {"u_conv1", "u_conv2", "u_shortcut"} <= set(found)
+
+
+def test_a_separable_unit_in_numpy(numbers, evaluate):
+    model = unit_model(residual.separable, 4, 6, size=7, stride=2, depth=2, activate_first=False, widen_last=True)
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.5, 1.5, w.shape) * rng.choice([-1, 1], w.shape) for w in model.weights])
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.moving_variance.assign(np.abs(layer.moving_variance))
+    data = numbers(2, 7, 7, 4)
+
+    def windows(x, stride, fill):
+        x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=fill)
+        return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::stride, ::stride]
+
+    def norm(x, name):
+        gamma, beta, mean, variance = model.get_layer(name).get_weights()
+        return gamma * (x - mean) / np.sqrt(variance + 1e-5) + beta
+
+    y = data
+    for i in (1, 2):
+        depthwise, pointwise = model.get_layer(f"u_conv{i}").get_weights()
+        y = np.einsum("bhwcij,ijc->bhwc", windows(y if i == 1 else np.maximum(y, 0), 1, 0), depthwise[..., 0])
+        y = norm(y @ pointwise[0, 0], f"u_conv{i}_norm")
+    # At an odd size "same" pads both sides alike, and below any value.
+    y = windows(y, 2, -np.inf).max((-2, -1))
+    shortcut = norm(data[:, ::2, ::2] @ model.get_layer("u_shortcut").get_weights()[0][0, 0], "u_shortcut_norm")
+    assert y.min() < 0
+    assert model.get_layer("u_conv1").output.shape[-1] == 4
+    np.testing.assert_allclose(evaluate(model, data), shortcut + y, rtol=1e-4, atol=1e-3)

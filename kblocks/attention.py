@@ -1,0 +1,58 @@
+"""Attention over channels: a factor between 0 and 1 for each, learned from the whole image.
+
+An attention is a function `(x, *, name) -> tensor` of `x`'s shape, so that it stands in any unit that takes one:
+
+    se_resnet = partial(bottleneck, attention=squeeze_excite)
+    mobilenet_v3 = partial(squeeze_excite, ratio=1/4, divisor=8, gate=hard_sigmoid)
+"""
+
+from keras import KerasTensor, layers
+
+from kblocks import check
+from kblocks.conv import conv
+from kblocks.mobile import scale_width
+from kblocks.naming import scope
+from kblocks.style import RELU_BN, Block, Style, activate, sigmoid
+
+
+def squeeze_excite(
+    x: KerasTensor,
+    *,
+    ratio: float = 1 / 16,
+    divisor: int = 1,
+    gate: Block = sigmoid,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`x · gate(W2 act(W1 mean(x) + b1) + b2)`, with the mean of all positions and one factor a channel.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        ratio: width between the two matrices, as a share of the channels.
+        divisor: that width is rounded to a multiple of it, see `kblocks.mobile.scale_width`.
+        gate: a function `(x, *, name) -> tensor` that makes the factors, as `sigmoid` and `hard_sigmoid`.
+        style: its activation stands between the two matrices; its normalisation is not read.
+        name: the prefix of the layers.
+
+    Returns:
+        A tensor of `x`'s shape.
+
+    Raises:
+        ValueError: `x` is not of rank 4, `ratio` is not a positive number, or `divisor` not a positive integer.
+
+    Source: Hu, Shen and Sun, "Squeeze-and-Excitation Networks", 2017, arXiv 1709.01507, Figure 2 and equation 3.
+
+    >>> from keras import Input
+    >>> squeeze_excite(Input((8, 8, 64)), ratio=1 / 4).shape
+    (None, 8, 8, 64)
+    """
+    check.rank(x, 4)
+    check.function(gate, "gate")
+    channels = x.shape[-1]
+    width = scale_width(channels, ratio, divisor=divisor, argument="ratio")
+    part = scope(name, "squeeze_excite")
+    y = layers.GlobalAveragePooling2D(keepdims=True, name=part("pool"))(x)
+    y = conv(y, width, 1, use_bias=True, style=style, name=part("reduce"))
+    y = activate(y, style=style, name=part("reduce_act"))
+    y = conv(y, channels, 1, use_bias=True, style=style, name=part("expand"))
+    return layers.Multiply(name=part("out"))([x, gate(y, name=part("gate"))])

@@ -1,0 +1,149 @@
+"""Dense blocks: each layer sees the outputs of all layers before it, side by side.
+
+The width grows by as many channels a layer as it adds, its `growth`, and a transition between two blocks narrows it.
+"""
+
+import math
+from dataclasses import replace
+
+from keras import KerasTensor, layers
+
+from kblocks import check
+from kblocks.compose import concat
+from kblocks.conv import norm_act_conv
+from kblocks.naming import scope
+from kblocks.pool import avg_pool
+from kblocks.style import RELU_BN, Style
+
+
+def dense_layer(
+    x: KerasTensor,
+    growth: int,
+    *,
+    ratio: int | None = 4,
+    dropout: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`[x, conv3×3(act(norm(conv1×1(act(norm(x))))))]`; without the 1×1 convolution `[x, conv3×3(act(norm(x)))]`.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        growth: channels that are added.
+        ratio: width of the 1×1 convolution, as a multiple of `growth`; `None` to leave it out.
+        dropout: the share of features left out after each convolution in training.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, height, width, channels + growth)`, the first channels those of `x`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, a size is not a positive integer, or `dropout` is not at least 0 and below 1.
+
+    Source: Huang et al., "Densely Connected Convolutional Networks", 2016, arXiv 1608.06993, section 3; with the 1×1
+    convolution its DenseNet-B.
+
+    >>> from keras import Input
+    >>> dense_layer(Input((56, 56, 64)), 32).shape
+    (None, 56, 56, 96)
+    """
+    check.rank(x, 4)
+    check.positive(growth, "growth")
+    part = scope(name, "dense_layer")
+    y = x
+    if ratio is not None:
+        check.positive(ratio, "ratio")
+        y = norm_act_conv(y, ratio * growth, 1, style=style, name=part("conv1"))
+        y = _drop(y, dropout, part("dropout1"))
+    y = norm_act_conv(y, growth, 3, style=style, name=part("conv2"))
+    y = _drop(y, dropout, part("dropout2"))
+    return concat([x, y], name=part("out"))
+
+
+def dense_block(
+    x: KerasTensor,
+    depth: int,
+    growth: int,
+    *,
+    ratio: int | None = 4,
+    dropout: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`[x, y1, y2, …]`, where each `y` is made of all that stands before it.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        depth: number of dense layers.
+        growth: channels that each of them adds.
+        ratio: width of their 1×1 convolutions, as a multiple of `growth`; `None` to leave them out.
+        dropout: the share of features left out after each convolution in training.
+        style: see `kblocks.style`.
+        name: the prefix; the layers get `{name}_unit1`, `{name}_unit2`, …
+
+    Returns:
+        `(batch, height, width, channels + depth · growth)`, the first channels those of `x`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, a size is not a positive integer, or `dropout` is not at least 0 and below 1.
+
+    Source: Huang et al., "Densely Connected Convolutional Networks", 2016, arXiv 1608.06993, Figure 1.
+
+    >>> from keras import Input
+    >>> dense_block(Input((56, 56, 64)), 6, 32).shape
+    (None, 56, 56, 256)
+    """
+    check.positive(depth, "depth")
+    part = scope(name, "dense_block")
+    for i in range(1, depth + 1):
+        x = dense_layer(x, growth, ratio=ratio, dropout=dropout, style=style, name=part(f"unit{i}"))
+    return x
+
+
+def transition(
+    x: KerasTensor,
+    *,
+    compression: float = 0.5,
+    dropout: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`avgpool2×2/2(conv1×1(act(norm(x))))`.
+
+    Args:
+        x: `(batch, height, width, channels)`, at least 2×2.
+        compression: the share of the channels that come out.
+        dropout: the share of features left out after the convolution in training.
+        style: see `kblocks.style`; the pooling takes no padding.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, height // 2, width // 2, floor(compression · channels))`.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or smaller than 2×2, no channel is left, or `dropout` is not at least 0 and
+            below 1.
+
+    Source: Huang et al., "Densely Connected Convolutional Networks", 2016, arXiv 1608.06993, section 3; with a
+    compression its DenseNet-C.
+
+    >>> from keras import Input
+    >>> transition(Input((56, 56, 256))).shape
+    (None, 28, 28, 128)
+    """
+    check.rank(x, 4)
+    filters = math.floor(compression * x.shape[-1])
+    if not 1 <= filters <= x.shape[-1]:
+        raise ValueError(
+            f"`compression` must leave at least one channel and add none; got {compression} of {x.shape[-1]} channels"
+        )
+    part = scope(name, "transition")
+    x = norm_act_conv(x, filters, 1, style=style, name=part("conv"))
+    x = _drop(x, dropout, part("dropout"))
+    return avg_pool(x, 2, stride=2, style=replace(style, padding="valid"), name=part("out"))
+
+
+def _drop(x: KerasTensor, rate: float, name: str) -> KerasTensor:
+    check.fraction(rate, "dropout")
+    return layers.Dropout(rate, name=name)(x) if rate else x

@@ -1,0 +1,163 @@
+"""ConvNeXt's blocks against NumPy, term by term of their equations."""
+
+from dataclasses import replace
+from math import erf, sqrt
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from kblocks import compose, convnext, stem
+from kblocks.style import GELU_LN, RELU_BN, tanh
+
+
+def randomise(model, seed=0):
+    """Weights of both signs: with positive ones alone a GELU is next to nothing."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        weight.assign(rng.normal(0, 0.5, weight.shape))
+    return model
+
+
+def weights(model, name):
+    return model.get_layer(name).get_weights()
+
+
+def norm(x, gamma, beta):
+    return gamma * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) + beta
+
+
+def gelu(x):
+    return x * (1 + np.vectorize(erf)(x / sqrt(2))) / 2
+
+
+def depthwise(x, kernel, bias):
+    size = kernel.shape[0]
+    x = np.pad(x, ((0, 0), (size // 2, size // 2), (size // 2, size // 2), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
+    return np.einsum("bhwcij,ijc->bhwc", windows, kernel[..., 0]) + bias
+
+
+def patches(x, kernel, bias):
+    """A convolution of windows side by side is a dense layer on each of them."""
+    size, (b, h, w, c) = kernel.shape[0], x.shape
+    x = x[:, : h // size * size, : w // size * size]
+    x = x.reshape(b, h // size, size, w // size, size, c)
+    return np.einsum("bhiwjc,ijco->bhwo", x, kernel) + bias
+
+
+def residual(model, x, name="b"):
+    y = norm(depthwise(x, *weights(model, f"{name}_conv")), *weights(model, f"{name}_conv_norm"))
+    kernel, bias = weights(model, f"{name}_dense1")
+    y = gelu(y @ kernel + bias)
+    kernel, bias = weights(model, f"{name}_dense2")
+    return weights(model, f"{name}_scale_gamma")[0] * (y @ kernel + bias)
+
+
+@pytest.mark.parametrize(("kernel_size", "expansion"), [(7, 4), (3, 2)])
+def test_block(kernel_size, expansion, numbers, evaluate):
+    x = keras.Input((9, 8, 5))
+    block = convnext.block(x, 5, kernel_size=kernel_size, expansion=expansion, name="b")
+    model = randomise(keras.Model(x, block))
+    assert model.get_layer("b_conv").kernel_size == (kernel_size, kernel_size)
+    assert model.get_layer("b_dense1").units == 5 * expansion
+    data = numbers(2, 9, 8, 5)
+    np.testing.assert_allclose(evaluate(model, data), data + residual(model, data), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("filters", "stride", "shape"), [(6, 2, (9, 8, 5)), (5, 2, (6, 7, 5)), (6, 1, (5, 4, 5))])
+def test_block_downsamples_where_the_shape_changes(filters, stride, shape, numbers, evaluate):
+    x = keras.Input(shape)
+    model = randomise(keras.Model(x, convnext.block(x, filters, stride=stride, name="b")))
+    data = numbers(2, *shape)
+    small = patches(norm(data, *weights(model, "b_downsample_norm")), *weights(model, "b_downsample"))
+    assert small.shape == (2, shape[0] // stride, shape[1] // stride, filters)
+    np.testing.assert_allclose(evaluate(model, data), small + residual(model, small), rtol=1e-4, atol=1e-4)
+
+
+def test_downsample(numbers, evaluate):
+    x = keras.Input((7, 9, 4))
+    model = randomise(keras.Model(x, convnext.downsample(x, 6, stride=3, name="d")))
+    data = numbers(2, 7, 9, 4)
+    expected = patches(norm(data, *weights(model, "d_norm")), *weights(model, "d"))
+    assert expected.shape == (2, 2, 3, 6)
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_patchify(size, numbers, evaluate):
+    x = keras.Input((9, 8, 3))
+    model = randomise(keras.Model(x, stem.patchify(x, 5, size=size, name="s")))
+    data = numbers(2, 9, 8, 3)
+    expected = norm(patches(data, *weights(model, "s_conv")), *weights(model, "s_out"))
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_patchify_without_a_normalisation_is_one_layer(numbers, evaluate):
+    x = keras.Input((8, 8, 3))
+    model = randomise(keras.Model(x, stem.patchify(x, 5, style=replace(GELU_LN, norm=None), name="s")))
+    assert [layer.name for layer in model.layers[1:]] == ["s_out"]
+    data = numbers(2, 8, 8, 3)
+    np.testing.assert_allclose(evaluate(model, data), patches(data, *weights(model, "s_out")), rtol=1e-4, atol=1e-4)
+
+
+def test_a_new_block_is_next_to_the_identity(numbers, evaluate):
+    x = keras.Input((8, 8, 4))
+    data = numbers(2, 8, 8, 4)
+    for initial, low, high in ((1e-6, 0, 1e-4), (0.5, 0.01, 10), (None, 0.01, 20)):
+        model = keras.Model(x, convnext.block(x, 4, layer_scale=initial, name="b"))
+        change = np.abs(evaluate(model, data) - data).max()
+        assert low < change < high
+        assert ("b_scale_gamma" in [layer.name for layer in model.layers]) == (initial is not None)
+
+
+def test_drop_path_leaves_out_the_whole_residual(numbers, evaluate):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((5, 5, 4))
+    model = randomise(keras.Model(x, convnext.block(x, 4, drop_path=0.5, name="b")))
+    data = numbers(64, 5, 5, 4)
+    full = evaluate(model, data) - data
+    share = evaluate(model, data, training=True) - data
+    gone = (np.abs(share) < 1e-6).all((1, 2, 3))
+    assert 10 < gone.sum() < 54
+    np.testing.assert_allclose(share[~gone], 2 * full[~gone], rtol=1e-3, atol=1e-4)
+
+
+def test_the_style_is_read_everywhere():
+    style = replace(RELU_BN, activation=tanh, initializer="he_uniform", regularizer="l2")
+    x = keras.Input((8, 8, 4))
+    model = keras.Model(x, convnext.block(stem.patchify(x, 4, size=2, style=style), 8, stride=2, style=style))
+    kinds = [type(layer) for layer in model.layers]
+    assert kinds.count(layers.BatchNormalization) == 3
+    assert layers.LayerNormalization not in kinds
+    assert [x.activation.__name__ for x in model.layers if isinstance(x, layers.Activation)] == ["tanh"]
+    kernels = [x for x in model.layers if isinstance(x, layers.Conv2D | layers.Dense) and "gamma" not in x.name]
+    depthwise = [x for x in model.layers if isinstance(x, layers.DepthwiseConv2D)]
+    assert (len(kernels), len(depthwise)) == (4, 1)
+    for found in [layer.kernel_initializer for layer in kernels] + [layer.depthwise_initializer for layer in depthwise]:
+        assert isinstance(found, keras.initializers.HeUniform)
+    for found in [layer.kernel_regularizer for layer in kernels] + [layer.depthwise_regularizer for layer in depthwise]:
+        assert isinstance(found, keras.regularizers.L2)
+    assert all(layer.use_bias for layer in kernels + depthwise)
+
+
+def test_blocks_make_a_stage():
+    x = keras.Input((8, 8, 4))
+    model = keras.Model(x, compose.stage(x, convnext.block, 8, 3, stride=2, style=GELU_LN, name="stage1"))
+    assert model.output_shape == (None, 4, 4, 8)
+    assert [layer.name for layer in model.layers if layer.name.endswith("downsample")] == ["stage1_unit1_downsample"]
+
+
+def test_what_is_too_small_is_refused():
+    x = keras.Input((3, 1, 4))
+    message = "`x` must be at least 2×2 for a window of 2×2 without padding; got 3×1"
+    for call in (convnext.downsample, convnext.block):
+        with pytest.raises(ValueError, match=message):
+            call(x, 8, stride=2)
+    with pytest.raises(ValueError, match="at least 4×4 for a window of 4×4 without padding; got 3×1"):
+        stem.patchify(x, 8)
+    with pytest.raises(ValueError, match="`expansion` must be a positive integer; got 0"):
+        convnext.block(x, 4, expansion=0)
+    with pytest.raises(ValueError, match=r"`drop_path` must be at least 0 and below 1; got 1\.0"):
+        convnext.block(x, 4, drop_path=1.0)

@@ -1,0 +1,134 @@
+"""Dense layers, blocks and transitions, against NumPy and the paper's arithmetic."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from kblocks import dense
+from kblocks.style import RELU, RELU_BN, SWISH_BN, Style
+
+
+class Numpy:
+    """The layers of a model by name, in NumPy."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def norm_act(self, x, name):
+        gamma, beta, mean, variance = self.model.get_layer(name).get_weights()
+        return np.maximum(gamma * (x - mean) / np.sqrt(variance + 1e-5) + beta, 0)
+
+    def conv(self, x, name):
+        (kernel,) = self.model.get_layer(name).get_weights()
+        pad = kernel.shape[0] // 2
+        x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:2], axis=(1, 2))
+        return np.einsum("bhwcij,ijco->bhwo", windows, kernel)
+
+    def layer(self, x, name, bottleneck=True):
+        y = x
+        for i in (1, 2) if bottleneck else (2,):
+            y = self.conv(self.norm_act(y, f"{name}_conv{i}_norm"), f"{name}_conv{i}")
+        return np.concatenate([x, y], axis=-1)
+
+
+def build(block, channels=4, size=6, **options):
+    x = keras.Input((size, size, channels))
+    model = keras.Model(x, block(x, **options, name="d"))
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        signed = weight.name in ("kernel", "beta", "moving_mean")
+        weight.assign(rng.normal(0, 0.5, weight.shape) if signed else rng.uniform(0.5, 1.5, weight.shape))
+    return model
+
+
+@pytest.mark.parametrize("ratio", [4, 1, None])
+def test_a_layer_in_numpy(ratio, numbers, evaluate):
+    model = build(dense.dense_layer, growth=3, ratio=ratio)
+    data = numbers(2, 6, 6, 4)
+    expected = Numpy(model).layer(data, "d", bottleneck=ratio is not None)
+    assert expected.shape == (2, 6, 6, 7)
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+    convolutions = [(x.kernel_size[0], x.filters) for x in model.layers if isinstance(x, layers.Conv2D)]
+    assert convolutions == [(1, 3 * ratio), (3, 3)] if ratio else [(3, 3)]
+
+
+def test_a_block_in_numpy(numbers, evaluate):
+    model = build(dense.dense_block, depth=3, growth=2, ratio=2)
+    net = Numpy(model)
+    data = x = numbers(2, 6, 6, 4)
+    for i in (1, 2, 3):
+        x = net.layer(x, f"d_unit{i}")
+    assert x.shape[-1] == 4 + 3 * 2
+    np.testing.assert_allclose(evaluate(model, data), x, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(evaluate(model, data)[..., :4], data)
+
+
+@pytest.mark.parametrize("size", [6, 7])
+def test_a_transition_in_numpy(size, numbers, evaluate):
+    model = build(dense.transition, size=size)
+    net = Numpy(model)
+    data = numbers(2, size, size, 4)
+    y = net.conv(net.norm_act(data, "d_conv_norm"), "d_conv")[:, :6, :6]
+    expected = y.reshape(2, 3, 2, 3, 2, 2).mean((2, 4))
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+def test_a_transition_leaves_out_what_fills_no_window(padding):
+    x = keras.Input((7, 8, 4))
+    assert dense.transition(x, style=Style(padding=padding)).shape == (None, 3, 4, 2)
+
+
+@pytest.mark.parametrize(("compression", "channels", "left"), [(1, 5, 5), (0.5, 5, 2), (0.3, 4, 1)])
+def test_the_compression_rounds_down(compression, channels, left):
+    assert dense.transition(keras.Input((4, 4, channels)), compression=compression).shape == (None, 2, 2, left)
+
+
+@pytest.mark.parametrize("compression", [0, 0.2, 1.25, -1])
+def test_a_compression_that_leaves_nothing_or_widens_is_refused(compression):
+    message = f"`compression` must leave at least one channel and add none; got {compression} of 4 channels"
+    with pytest.raises(ValueError, match=message):
+        dense.transition(keras.Input((4, 4, 4)), compression=compression)
+
+
+def test_an_image_too_small_for_a_transition_is_refused():
+    with pytest.raises(ValueError, match="`x` must be at least 2×2 for a window of 2×2 without padding; got 1×4"):
+        dense.transition(keras.Input((1, 4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("block", "options", "names"),
+    [
+        (dense.dense_layer, {"growth": 2}, ["d_dropout1", "d_dropout2"]),
+        (dense.dense_layer, {"growth": 2, "ratio": None}, ["d_dropout2"]),
+        (dense.dense_block, {"depth": 2, "growth": 2, "ratio": None}, ["d_unit1_dropout2", "d_unit2_dropout2"]),
+        (dense.transition, {}, ["d_dropout"]),
+    ],
+)
+def test_dropout_follows_each_convolution(block, options, names):
+    model = build(block, dropout=0.2, **options)
+    found = {x.name: x for x in model.layers if isinstance(x, layers.Dropout)}
+    assert list(found) == names
+    assert {x.rate for x in found.values()} == {0.2}
+    assert all(isinstance(x.input._keras_history.operation, layers.Conv2D) for x in found.values())
+    assert not [x for x in build(block, **options).layers if isinstance(x, layers.Dropout)]
+    with pytest.raises(ValueError, match="`dropout` must be at least 0 and below 1; got 1"):
+        build(block, dropout=1, **options)
+
+
+@pytest.mark.parametrize("ratio", [0, 1.5, "4"])
+def test_a_ratio_that_is_no_positive_integer_is_refused(ratio):
+    with pytest.raises(ValueError, match=f"`ratio` must be a positive integer; got {ratio!r}"):
+        dense.dense_block(keras.Input((4, 4, 4)), 1, 2, ratio=ratio)
+
+
+@pytest.mark.parametrize(("style", "activation"), [(RELU_BN, "relu"), (SWISH_BN, "silu")])
+def test_the_style_reaches_every_layer(style, activation):
+    x = keras.Input((4, 4, 4))
+    model = keras.Model(x, dense.transition(dense.dense_block(x, 2, 2, style=style), style=style))
+    found = [layer.get_config()["activation"] for layer in model.layers if isinstance(layer, layers.Activation)]
+    assert found == [activation] * 5
+    plain = keras.Model(x, dense.dense_block(x, 2, 2, style=RELU))
+    assert all(layer.use_bias for layer in plain.layers if isinstance(layer, layers.Conv2D))

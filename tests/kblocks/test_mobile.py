@@ -1,0 +1,270 @@
+"""Units for small devices, against NumPy, the formulas of their papers and widths published elsewhere."""
+
+from dataclasses import replace
+from math import ceil
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from kblocks import compose, mobile
+from kblocks.graph import profile
+from kblocks.style import RELU6_BN, RELU_BN, Style, linear
+
+RESIDUAL = [mobile.inverted_residual, mobile.fused_inverted_residual]
+UNITS = [mobile.depthwise_separable, *RESIDUAL]
+
+
+def model_of(unit, filters, shape=(9, 8, 4), **options):
+    x = keras.Input(shape)
+    return keras.Model(x, unit(x, filters, name="u", **options))
+
+
+def windows(x, size, stride):
+    """All windows of the padding "same": `(batch, height, width, channels, size, size)`."""
+    pads = [max((ceil(n / stride) - 1) * stride + size - n, 0) for n in x.shape[1:3]]
+    x = np.pad(x, [(0, 0), *((n // 2, n - n // 2) for n in pads), (0, 0)])
+    return np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+
+
+class Numpy:
+    """A model's layers by name, in NumPy."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def norm(self, y, name):
+        gamma, beta, mean, variance = self.model.get_layer(f"{name}_norm").get_weights()
+        return gamma * (y - mean) / np.sqrt(variance + 1e-5) + beta
+
+    def conv(self, x, name, stride=1):
+        (kernel,) = self.model.get_layer(name).get_weights()
+        y = np.einsum("bhwcij,ijco->bhwo", windows(x, kernel.shape[0], stride), kernel)
+        return self.norm(y, name)
+
+    def depthwise(self, x, name, stride=1):
+        (kernel,) = self.model.get_layer(name).get_weights()
+        y = np.einsum("bhwcij,ijcm->bhwcm", windows(x, kernel.shape[0], stride), kernel)
+        return self.norm(y.reshape(*y.shape[:3], -1), name)
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+@pytest.fixture
+def check(numbers, evaluate):
+    """Asserts that a model, with weights of both signs, computes what a function of its layers and images does."""
+
+    def compare(model, expected):
+        rng = np.random.default_rng(0)
+        for weight in model.weights:
+            kind = weight.path.rpartition("/")[-1]
+            positive = kind in ("gamma", "moving_variance")
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape) if positive else rng.normal(size=weight.shape))
+        data = numbers(2, *model.input_shape[1:])
+        y = expected(Numpy(model), data)
+        assert y.min() < 0.1 < y.max()
+        np.testing.assert_allclose(evaluate(model, data), y, rtol=1e-3, atol=1e-3)
+
+    return compare
+
+
+@pytest.mark.parametrize("shape", [(9, 8, 4), (8, 7, 3)])
+def test_stem(shape, check):
+    check(model_of(mobile.stem, 6, shape), lambda net, x: relu(net.conv(x, "u_conv", 2)))
+
+
+@pytest.mark.parametrize(("stride", "options"), [(1, {}), (2, {"multiplier": 2}), (2, {"kernel_size": 5})])
+def test_depthwise_separable(stride, options, check):
+    def expected(net, x):
+        return relu(net.conv(relu(net.depthwise(x, "u_depthwise", stride)), "u_pointwise"))
+
+    check(model_of(mobile.depthwise_separable, 4, stride=stride, **options), expected)
+
+
+CASES = [
+    {"filters": 4},
+    {"filters": 6},
+    {"filters": 4, "stride": 2, "kernel_size": 5},
+    {"filters": 4, "expansion": 1},
+    {"filters": 6, "expansion": 1, "stride": 2},
+    {"filters": 4, "expansion": 2.5},
+]
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_inverted_residual(options, check):
+    def expected(net, x):
+        y = x if options.get("expansion") == 1 else relu(net.conv(x, "u_expand"))
+        y = relu(net.depthwise(y, "u_depthwise", options.get("stride", 1)))
+        y = net.conv(y, "u_project")
+        return x + y if x.shape == y.shape else y
+
+    check(model_of(mobile.inverted_residual, **options), expected)
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_fused_inverted_residual(options, check):
+    def expected(net, x):
+        stride = options.get("stride", 1)
+        if options.get("expansion") == 1:
+            y = relu(net.conv(x, "u_project", stride))
+        else:
+            y = net.conv(relu(net.conv(x, "u_expand", stride)), "u_project")
+        return x + y if x.shape == y.shape else y
+
+    model = model_of(mobile.fused_inverted_residual, **options)
+    check(model, expected)
+    sides = {layer.name: layer.kernel_size[0] for layer in model.layers if isinstance(layer, layers.Conv2D)}
+    side = options.get("kernel_size", 3)
+    assert sides == ({"u_project": side} if options.get("expansion") == 1 else {"u_expand": side, "u_project": 1})
+
+
+@pytest.mark.parametrize(("t", "k", "before", "after"), [(6, 3, 16, 24), (3, 5, 24, 24), (1, 3, 32, 16)])
+def test_multiply_adds_of_an_inverted_residual_are_those_of_the_paper(t, k, before, after):
+    # Section 3.3 of MobileNetV2: h · w · d' · t (d' + k² + d''); the first term is the expansion's.
+    model = model_of(mobile.inverted_residual, after, (14, 14, before), expansion=t, kernel_size=k)
+    assert profile(model).macs == 14 * 14 * before * t * ((before if t > 1 else 0) + k * k + after)
+
+
+def test_multiply_adds_of_a_depthwise_separable_convolution_are_those_of_the_paper():
+    # Equation 5 of MobileNet: D_K² · M · D_F² + M · N · D_F².
+    model = model_of(mobile.depthwise_separable, 64, (14, 14, 32))
+    assert profile(model).macs == 9 * 32 * 14**2 + 32 * 64 * 14**2
+
+
+@pytest.mark.parametrize(
+    ("unit", "expansion", "seen"),
+    [
+        (mobile.inverted_residual, 6, (5, 4, 24)),
+        (mobile.inverted_residual, 1, (5, 4, 4)),
+        (mobile.fused_inverted_residual, 6, (5, 4, 24)),
+        (mobile.fused_inverted_residual, 1, (9, 8, 4)),
+    ],
+)
+def test_attention_sees_what_the_last_convolution_gets(unit, expansion, seen):
+    def mark(x, *, name):
+        return layers.Rescaling(0.5, name=name)(x)
+
+    model = model_of(unit, 4, stride=2, expansion=expansion, attention=mark)
+    layer = model.get_layer("u_attention")
+    assert layer.input.shape[1:] == seen
+    assert model.get_layer("u_project").input is layer.output
+
+
+@pytest.mark.parametrize("unit", RESIDUAL)
+@pytest.mark.parametrize(
+    ("channels", "expansion", "divisor", "width"), [(24, 88 / 24, 8, 88), (8, 2.3, 8, 24), (5, 1.3, 1, 7)]
+)
+def test_the_width_inside(unit, channels, expansion, divisor, width):
+    model = model_of(unit, 8, (8, 8, channels), expansion=expansion, divisor=divisor)
+    assert model.get_layer("u_expand").filters == width
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize(("filters", "stride"), [(4, 1), (6, 1), (4, 2)])
+def test_the_last_layer_is_out(unit, filters, stride):
+    model = model_of(unit, filters, stride=stride)
+    assert model.layers[-1].name == "u_out"
+    sums = [layer for layer in model.layers if isinstance(layer, layers.Add)]
+    assert bool(sums) == (unit in RESIDUAL and (filters, stride) == (4, 1))
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_style_decides(unit):
+    style = replace(RELU6_BN, padding="symmetric", regularizer={"class_name": "L2", "config": {"l2": 0.25}})
+    model = model_of(unit, 6, stride=2, style=style)
+    found = {layer.activation.__name__ for layer in model.layers if isinstance(layer, layers.Activation)}
+    assert found == {"relu6"}
+    assert len([layer for layer in model.layers if isinstance(layer, layers.ZeroPadding2D)]) == 1
+    kernels = [weight for weight in model.trainable_weights if weight.name == "kernel"]
+    assert [weight.regularizer.l2 for weight in kernels] == [0.25] * len(kernels)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_is_a_unit(unit):
+    x = keras.Input((8, 8, 4))
+    y = compose.stage(x, unit, 8, 2, stride=2, style=RELU_BN, name="s")
+    assert y.shape == (None, 4, 4, 8)
+
+
+@pytest.mark.parametrize("unit", RESIDUAL)
+def test_drop_path_leaves_out_the_residual_of_whole_images(unit, numbers, evaluate):
+    keras.utils.set_random_seed(0)
+    model = model_of(unit, 4, drop_path=0.5, style=Style(norm=None, activation=linear))
+    data = numbers(64, 9, 8, 4)
+    residuals = evaluate(model, data) - data
+    y = evaluate(model, data, training=True) - data
+    dropped = np.abs(y).max((1, 2, 3)) == 0
+    assert 10 < dropped.sum() < 54
+    np.testing.assert_allclose(y[~dropped], 2 * residuals[~dropped], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("unit", RESIDUAL)
+def test_drop_path_never_leaves_nothing(unit):
+    model = model_of(unit, 6, drop_path=0.5)
+    assert not [layer for layer in model.layers if isinstance(layer, layers.Dropout)]
+
+
+@pytest.mark.parametrize("unit", RESIDUAL)
+@pytest.mark.parametrize("filters", [4, 6])
+@pytest.mark.parametrize("rate", [1.0, -0.1, True])
+def test_a_wrong_rate_is_refused_by_its_own_name(unit, filters, rate):
+    with pytest.raises(ValueError, match=f"`drop_path` must be at least 0 and below 1; got {rate}"):
+        model_of(unit, filters, drop_path=rate)
+
+
+def test_a_unit_without_a_shortcut_drops_no_path():
+    with pytest.raises(ValueError, match=r"`drop_path` must be 0 for a unit without a shortcut; got 0\.1"):
+        model_of(mobile.depthwise_separable, 4, drop_path=0.1)
+
+
+@pytest.mark.parametrize("unit", RESIDUAL)
+@pytest.mark.parametrize("expansion", [0, -6, "6", True, None])
+def test_no_expansion(unit, expansion):
+    with pytest.raises(ValueError, match=rf"`expansion` must be a positive number; got {expansion!r}"):
+        model_of(unit, 4, expansion=expansion)
+
+
+# Widths of MobileNetV2's stem, stages and head, as timm's networks of these multipliers have them.
+@pytest.mark.parametrize(
+    ("alpha", "widths"),
+    [
+        (0.35, (16, 8, 8, 16, 24, 32, 56, 112)),
+        (0.5, (16, 8, 16, 16, 32, 48, 80, 160)),
+        (1.4, (48, 24, 32, 48, 88, 136, 224, 448)),
+    ],
+)
+def test_scaled_widths(alpha, widths):
+    assert tuple(mobile.scale_width(width, alpha) for width in (32, 16, 24, 32, 64, 96, 160, 320)) == widths
+
+
+@pytest.mark.parametrize("divisor", [1, 4, 8])
+def test_a_scaled_width_is_a_multiple_near_what_was_wanted(divisor):
+    for width in range(1, 200, 7):
+        for factor in (0.1, 0.35, 1, 1.1, 2.3):
+            found, wanted = mobile.scale_width(width, factor, divisor=divisor), width * factor
+            assert found % divisor == 0
+            assert found >= max(divisor, 0.9 * wanted)
+            # The nearest, or the next where that would lose more than a tenth.
+            assert abs(found - wanted) <= divisor / 2 or found == divisor or found - divisor < 0.9 * wanted < found
+
+
+def test_a_width_may_lose_more_than_a_tenth_where_it_is_told_so():
+    # A fifth more than 16 is 19.2, of which 16 leaves five sixths.
+    assert mobile.scale_width(16, 1.2) == 24
+    assert [mobile.scale_width(16, 1.2, least_share=share) for share in (0.0, 0.83, 0.84)] == [16, 16, 24]
+    assert mobile.scale_width(2, 0.1, least_share=0.0) == 8
+    with pytest.raises(ValueError, match=r"`least_share` must be at least 0 and below 1; got 1\.5"):
+        mobile.scale_width(16, 1.2, least_share=1.5)
+
+
+def test_no_width_and_no_divisor():
+    with pytest.raises(ValueError, match=r"`width` must be a positive integer; got 8\.0"):
+        mobile.scale_width(8.0, 1)
+    with pytest.raises(ValueError, match="`divisor` must be a positive integer; got 0"):
+        mobile.scale_width(8, 1, divisor=0)
+    with pytest.raises(ValueError, match="`factor` must be a positive number; got -1"):
+        mobile.scale_width(8, -1)
