@@ -12,7 +12,28 @@ from typing import Any
 import keras
 
 import kblocks as kb
-from architectures import googlenet, lenet, loading, mlp, multi_input, porting, resnet, shared_dense, siamese
+from architectures import (
+    convnext,
+    densenet,
+    efficientnet,
+    googlenet,
+    inception,
+    inception_resnet,
+    lenet,
+    loading,
+    mlp,
+    mobilenet,
+    mobilenet_v2,
+    mobilenet_v3,
+    multi_input,
+    nasnet,
+    porting,
+    resnet,
+    shared_dense,
+    siamese,
+    vgg,
+    xception,
+)
 from architectures.preprocessing import preprocess
 from architectures.variant import Shape, Variant, shapes
 
@@ -26,7 +47,26 @@ KINDS = (
     (str, "a string"),
 )
 
-FAMILIES: tuple[ModuleType, ...] = (mlp, multi_input, shared_dense, lenet, resnet, googlenet, siamese)
+FAMILIES: tuple[ModuleType, ...] = (
+    mlp,
+    multi_input,
+    shared_dense,
+    lenet,
+    resnet,
+    googlenet,
+    vgg,
+    inception,
+    inception_resnet,
+    xception,
+    mobilenet,
+    mobilenet_v2,
+    mobilenet_v3,
+    densenet,
+    nasnet,
+    efficientnet,
+    convnext,
+    siamese,
+)
 
 
 def _index(families: tuple[ModuleType, ...]) -> dict[str, ModuleType]:

@@ -4,19 +4,46 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 import keras
 from keras import KerasTensor
 
 import kblocks as kb
 from architectures.variant import Variant, classify
-from kblocks import Style
+from kblocks import Style, check
 from kblocks.compose import Unit, drop_path_schedule
 from kblocks.naming import scope
-from kblocks.residual import Shortcut, basic, bottleneck, padded, preact_bottleneck
-from kblocks.style import Block, activate, normalize
+from kblocks.residual import Shortcut, basic, bottleneck, linear_projection, padded, preact_bottleneck
+from kblocks.style import Block, activate, batch_norm, normalize
 
 SYMMETRIC = replace(kb.RELU_BN, padding="symmetric")
+KERAS = replace(SYMMETRIC, norm=partial(batch_norm, momentum=0.99, epsilon=1.001e-5))
+
+
+def preact_stem(x: KerasTensor, filters: int, *, style: Style = SYMMETRIC, name: str | None = None) -> KerasTensor:
+    """`maxpool3×3/2(conv7×7/2(x) + b)`, for 224×224 images and pre-activation units, which activate what they get.
+
+    Args:
+        x: `(batch, height, width, channels)`, at least 64×64 where the size is known.
+        filters: channels that come out.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / 4), ceil(width / 4), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or smaller than 64×64, or `filters` is not a positive integer.
+
+    >>> preact_stem(keras.Input((224, 224, 3)), 64).shape
+    (None, 56, 56, 64)
+    """
+    check.rank(x, 4)
+    check.min_size(x, 64, "the stem `preact_stem`", " (a stem for small images: kblocks.stem.bare)")
+    part = scope(name, "preact_stem")
+    x = kb.conv.conv(x, filters, 7, stride=2, use_bias=True, style=style, name=part("conv"))
+    return kb.pool.max_pool(x, 3, stride=2, style=style, name=part("out"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +52,15 @@ class ResNet:
 
     Attributes:
         unit: a function `(x, filters, *, stride, drop_path, style, name) -> tensor`.
-        depths: number of units of each stage; all stages but the first halve the image.
+        depths: number of units of each stage; between two stages the image is halved.
         widths: channels that come out of each stage.
         stem: a function `(x, filters, *, style, name) -> tensor`.
         stem_filters: channels that come out of the stem.
         shortcut: given to the unit as `shortcut=`; `None` for the unit's own.
+        stride_last: whether the last unit of a stage halves the image, and not the first of the next one.
+        output_stride: what the features' sides are smaller by than the image's: where they would be smaller yet, a
+            dilation replaces the stride, which takes a unit with that argument; `None` for no such limit. The weights
+            are those of the plain network, and every second (fourth, …) pixel has its features.
         final_norm: whether a normalisation and an activation follow the last stage, as pre-activation units need it.
         drop_path: the last unit's rate; those before rise to it linearly.
         dropout: the share of features left out before the logits, in training.
@@ -42,6 +73,8 @@ class ResNet:
     stem: Block
     stem_filters: int
     shortcut: Shortcut | None = None
+    stride_last: bool = False
+    output_stride: int | None = None
     final_norm: bool = False
     drop_path: float = 0.0
     dropout: float = 0.0
@@ -55,8 +88,15 @@ def _cifar(n: int, **options) -> ResNet:
     )  # fmt: skip
 
 
-def _imagenet(unit: Unit, depths: tuple[int, ...], widths: tuple[int, ...]) -> ResNet:
-    return ResNet(unit=unit, depths=depths, widths=widths, stem=kb.stem.imagenet, stem_filters=64)
+def _imagenet(unit: Unit, depths: tuple[int, ...], widths: tuple[int, ...], style: Style = SYMMETRIC) -> ResNet:
+    return ResNet(unit=unit, depths=depths, widths=widths, stem=kb.stem.imagenet, stem_filters=64, style=style)
+
+
+def _v2(*depths: int) -> ResNet:
+    return ResNet(
+        unit=partial(preact_bottleneck, use_bias=True), shortcut=partial(linear_projection, use_bias=True),
+        depths=depths, widths=_WIDE, stem=preact_stem, stem_filters=64, stride_last=True, final_norm=True, style=KERAS,
+    )  # fmt: skip
 
 
 _PAPER = partial(bottleneck, stride_first=True)
@@ -67,6 +107,8 @@ _LARGE = {"input_shape": (224, 224, 3), "classes": 1000}
 _HE = "He et al. 2015, arXiv 1512.03385"
 _T6 = f"{_HE}, Table 6: "
 _T1 = f"{_HE}, Table 1: "
+_V2 = "He et al. 2016, arXiv 1603.05027, Figure 1 (b), in the networks of arXiv 1512.03385, Table 1"
+_LAST = "a stage's last unit halves the image, not the next one's first; a bias where no normalisation follows"
 
 VARIANTS = {
     "resnet20":  Variant(_cifar(3),  **_SMALL, params=269_722,   macs=40_551_040,  source=f"{_T6}8.75 % error, 0.27 M"),
@@ -89,17 +131,30 @@ VARIANTS = {
         _imagenet(basic,  (3, 4, 6, 3),  _NARROW), **_LARGE, params=21_797_672, macs=3_663_761_408,
         source=f"{_T1}3.6 GFLOPs"),
     "resnet50": Variant(
-        _imagenet(_PAPER, (3, 4, 6, 3),  _WIDE), **_LARGE, params=25_557_032, macs=3_857_973_248,
+        _imagenet(_PAPER, (3, 4, 6, 3),  _WIDE, KERAS), **_LARGE, params=25_557_032, macs=3_857_973_248,
         source=f"{_T1}3.8 GFLOPs", keras=keras.applications.ResNet50, preprocessing="caffe"),
     "resnet101": Variant(
-        _imagenet(_PAPER, (3, 4, 23, 3), _WIDE), **_LARGE, params=44_549_160, macs=7_570_194_432,
+        _imagenet(_PAPER, (3, 4, 23, 3), _WIDE, KERAS), **_LARGE, params=44_549_160, macs=7_570_194_432,
         source=f"{_T1}7.6 GFLOPs", keras=keras.applications.ResNet101, preprocessing="caffe"),
     "resnet152": Variant(
-        _imagenet(_PAPER, (3, 8, 36, 3), _WIDE), **_LARGE, params=60_192_808, macs=11_282_415_616,
+        _imagenet(_PAPER, (3, 8, 36, 3), _WIDE, KERAS), **_LARGE, params=60_192_808, macs=11_282_415_616,
         source=f"{_T1}11.3 GFLOPs", keras=keras.applications.ResNet152, preprocessing="caffe"),
     "resnet50_v1_5": Variant(
         _imagenet(bottleneck, (3, 4, 6, 3), _WIDE), **_LARGE, params=25_557_032, macs=4_089_184_256,
         source=f"{_HE}, Table 1, with the stride in the 3×3 convolution as in torchvision"),
+
+    "resnet50_v2": Variant(
+        _v2(3, 4, 6, 3),  **_LARGE, params=25_568_360, macs=3_482_255_360,
+        source=f"{_V2}; 25.6 M in keras.applications", departures=_LAST,
+        keras=keras.applications.ResNet50V2, preprocessing="tf"),
+    "resnet101_v2": Variant(
+        _v2(3, 4, 23, 3), **_LARGE, params=44_577_896, macs=7_194_476_544,
+        source=f"{_V2}; 44.7 M in keras.applications", departures=_LAST,
+        keras=keras.applications.ResNet101V2, preprocessing="tf"),
+    "resnet152_v2": Variant(
+        _v2(3, 8, 36, 3), **_LARGE, params=60_236_904, macs=10_906_697_728,
+        source=f"{_V2}; 60.4 M in keras.applications", departures=_LAST,
+        keras=keras.applications.ResNet152V2, preprocessing="tf"),
 
     "resnet_tiny": Variant(
         ResNet(unit=basic, depths=(1, 1), widths=(4, 8), shortcut=padded, stem=kb.stem.cifar, stem_filters=4),
@@ -116,11 +171,12 @@ def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasT
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height / s, width / s, spec.widths[-1])`, rounded up, with `s` the stem's stride times 2 for each stage
-        after the first.
+        `(batch, height / s, width / s, spec.widths[-1])`, rounded up, with `s` the output stride, or without one the
+        stem's stride times 2 for each stage after the first.
 
     Raises:
-        ValueError: `x` is not of rank 4 or too small for the stem, or `depths` and `widths` differ in length.
+        ValueError: `x` is not of rank 4 or too small for the stem, `depths` and `widths` differ in length, or the
+            output stride is not one that the network passes.
     """
     if not spec.depths:
         raise ValueError(f"`depths` must hold at least one stage; got {spec.depths}")
@@ -128,20 +184,16 @@ def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasT
         raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
     part = scope(name, "resnet")
     unit = spec.unit if spec.shortcut is None else partial(spec.unit, shortcut=spec.shortcut)
-    rates = drop_path_schedule(spec.drop_path, spec.depths)
+    stages = zip(_strides(spec), spec.widths, drop_path_schedule(spec.drop_path, spec.depths), strict=True)
+    allowed, halvings = _halvings(x, spec), 0
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))
-    for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
+    for i, (strides, width, rates) in enumerate(stages, 1):
         # resnet20: 32 × 32 × 16, 16 × 16 × 32, 8 × 8 × 64; resnet50: 56 × 56 × 256, …, 7 × 7 × 2048
-        x = kb.compose.stage(
-            x,
-            unit,
-            width,
-            depth,
-            stride=1 if i == 1 else 2,
-            drop_paths=rates[i - 1],
-            style=spec.style,
-            name=part(f"stage{i}"),
-        )
+        for j, (stride, rate) in enumerate(zip(strides, rates, strict=True), 1):
+            halvings += stride == 2
+            if halvings > allowed:
+                unit = partial(unit, dilation=2 ** (halvings - allowed))
+            x = unit(x, width, stride=stride, drop_path=rate, style=spec.style, name=part(f"stage{i}_unit{j}"))
     if spec.final_norm:
         x = activate(normalize(x, style=spec.style, name=part("norm")), style=spec.style, name=part("act"))
     return x
@@ -149,15 +201,41 @@ def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasT
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
     """The layer of keras.applications' network for each of ours."""
-    found = {"stem_conv": "conv1_conv", "stem_conv_norm": "conv1_bn", "logits": "predictions"}
+    found = {"stem_conv": "conv1_conv", "stem_conv_norm": "conv1_bn", "norm": "post_bn", "logits": "predictions"}
     for name in names:
-        match = re.fullmatch(r"stage(\d)_unit(\d+)_(?:conv(\d)|shortcut)(_norm)?", name)
+        match = re.fullmatch(r"stage(\d)_unit(\d+)_(?:(conv\d|shortcut)(_norm)?|norm)", name)
         if match:
             stage, unit, conv, norm = match.groups()
-            found[name] = f"conv{int(stage) + 1}_block{unit}_{conv or 0}_{'bn' if norm else 'conv'}"
+            number = "0" if conv == "shortcut" else conv and conv[-1]
+            part = f"{number}_{'bn' if norm else 'conv'}" if conv else "preact_bn"
+            found[name] = f"conv{int(stage) + 1}_block{unit}_{part}"
     return found
 
 
 def build(spec: ResNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
     """Backbone and head."""
     return classify(backbone(inputs[0], spec, name=""), classes, pooling, dropout=spec.dropout)
+
+
+def _strides(spec: ResNet) -> list[list[int]]:
+    """Each unit's stride, stage by stage."""
+    strides = [[1] * depth for depth in spec.depths]
+    for before, after in pairwise(strides):
+        if spec.stride_last:
+            before[-1] = 2
+        else:
+            after[0] = 2
+    return strides
+
+
+def _halvings(x: KerasTensor, spec: ResNet) -> int:
+    """How many units may halve the image."""
+    every = len(spec.depths) - 1
+    if spec.output_stride is None:
+        return every
+    # The image's own size may be unknown.
+    probe = keras.Input((256, 256, x.shape[-1]))
+    stem = round(256 / spec.stem(probe, spec.stem_filters, style=spec.style, name="probe").shape[1])
+    strides = [stem * 2**i for i in range(every + 1)]
+    check.choice(spec.output_stride, strides, "output_stride")
+    return strides.index(spec.output_stride)

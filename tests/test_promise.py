@@ -36,8 +36,8 @@ ALLOWED_OPS = {
     "Rsqrt": "no layer takes a root, and none divides",
 }
 
-# What the packages may import beside Python's own library. Keras brings rich, which prints the table.
-MAY_IMPORT = {"kblocks": {"keras", "kblocks"}, "architectures": {"keras", "rich", "kblocks", "architectures"}}
+# What the packages may import beside Python's own library. Keras brings NumPy, and rich, which prints the table.
+MAY_IMPORT = {"kblocks": {"keras", "kblocks"}, "architectures": {"keras", "numpy", "rich", "kblocks", "architectures"}}
 
 # What runs or registers code that a saved model doesn't hold.
 CUSTOM = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "register_keras_serializable"}

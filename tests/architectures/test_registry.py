@@ -18,7 +18,26 @@ from architectures.variant import shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FAMILIES = ["mlp", "multi_input", "shared_dense", "lenet", "resnet", "googlenet", "siamese"]
+FAMILIES = [
+    "mlp",
+    "multi_input",
+    "shared_dense",
+    "lenet",
+    "resnet",
+    "googlenet",
+    "vgg",
+    "inception",
+    "inception_resnet",
+    "xception",
+    "mobilenet",
+    "mobilenet_v2",
+    "mobilenet_v3",
+    "densenet",
+    "nasnet",
+    "efficientnet",
+    "convnext",
+    "siamese",
+]
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: siblings, files, networks of keras.applications, and the preprocessing that goes with them."""
+"""Weights from elsewhere (siblings, files, keras.applications) and the preprocessing that goes with them."""
 
 import keras
 import numpy as np
@@ -68,7 +68,7 @@ class TestCopyWeights:
         assert_equal(shallow, deep)
         before = deep.get_weights()
         with pytest.raises(
-            ValueError, match="without a counterpart in `resnet_tiny`: stage2_unit2_conv1, .* and 1 more"
+            ValueError, match=r"without a counterpart in `resnet_tiny`: stage2_unit2_conv1, .* and 1 more"
         ):
             architectures.copy_weights(randomise(shallow, 1), deep)
         for a, b in zip(before, deep.get_weights(), strict=True):
@@ -117,7 +117,7 @@ class TestFiles:
         (tmp_path / "model.h5").write_bytes(b"")
         for weights in ("imagenet", tmp_path / "model.h5"):
             with pytest.raises(
-                ValueError, match="`weights` of keras.applications are for its own networks; resnet20 is"
+                ValueError, match=r"`weights` of keras.applications are for its own networks; resnet20 is"
             ):
                 architectures.create("resnet20", weights=weights)
 
@@ -129,7 +129,7 @@ class TestImagenet:
         made = []
 
         def resnet50(*, weights, **options):
-            assert weights == "imagenet" and not options
+            assert (weights, options) == ("imagenet", {})
             made.append(randomise(keras.applications.ResNet50(weights=None)))
             return made[-1]
 
@@ -219,19 +219,20 @@ def test_numbered_layers_in_the_order_they_were_made():
     assert porting.numbered(keras.Model(inputs, x), layers.Dense, "dense") == ["dense_9", "dense_10", "dense_11"]
 
 
-class TestPreprocessing:
-    MODULES = {
-        "tf": keras.applications.mobilenet,
-        "torch": keras.applications.densenet,
-        "caffe": keras.applications.resnet,
-    }
+MODULES = {
+    "tf": keras.applications.mobilenet,
+    "torch": keras.applications.densenet,
+    "caffe": keras.applications.resnet,
+}
 
+
+class TestPreprocessing:
     @pytest.mark.parametrize("way", MODULES)
     def test_as_keras_applications_does_it(self, way):
         x = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype("float32")
         inputs = keras.Input((4, 4, 3))
         found = keras.Model(inputs, preprocess(inputs, way))(x)
-        expected = self.MODULES[way].preprocess_input(x.copy())
+        expected = MODULES[way].preprocess_input(x.copy())
         if way == "caffe":
             expected = expected[..., ::-1]  # in blue, green and red; ours stays as it came
         np.testing.assert_allclose(keras.ops.convert_to_numpy(found), expected, rtol=1e-4, atol=1e-4)

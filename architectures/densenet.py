@@ -1,0 +1,129 @@
+"""DenseNet: a stem, dense blocks with a transition between, each half the size of the one before, and a mean."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import keras
+from keras import KerasTensor
+
+import kblocks as kb
+from architectures.variant import Variant, classify
+from kblocks import Style
+from kblocks.naming import scope
+from kblocks.style import Block, activate, batch_norm, normalize
+
+KERAS = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1.001e-5), padding="symmetric")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseNet:
+    """What can be turned.
+
+    Attributes:
+        depths: number of layers of each dense block; between two blocks the image is halved.
+        growth: channels that each layer adds.
+        stem: a function `(x, filters, *, style, name) -> tensor`.
+        stem_filters: channels that come out of the stem.
+        ratio: width of the layers' 1×1 convolutions, as a multiple of `growth`; `None` to leave them out.
+        compression: the share of the channels that leave a transition.
+        dropout: the share of features left out after each convolution but the stem's, in training.
+        style: see `kblocks.style`.
+    """
+
+    depths: tuple[int, ...]
+    growth: int = 32
+    stem: Block = kb.stem.imagenet
+    stem_filters: int = 64
+    ratio: int | None = None
+    compression: float = 0.5
+    dropout: float = 0.0
+    style: Style = KERAS
+
+
+def _cifar(depth: int, **options) -> DenseNet:
+    return DenseNet(depths=(depth,) * 3, growth=12, stem=kb.stem.bare, style=kb.RELU_BN, **options)
+
+
+def _imagenet(*depths: int) -> DenseNet:
+    return DenseNet(depths=depths, ratio=4)
+
+
+_LARGE = {"input_shape": (224, 224, 3), "classes": 1000, "preprocessing": "torch"}
+_SMALL = {"input_shape": (32, 32, 3), "classes": 10}
+_PAPER = "Huang et al. 2016, arXiv 1608.06993"
+_T1 = f"{_PAPER}, Table 1; "
+_T2 = f"{_PAPER}, Table 2: "
+
+VARIANTS = {
+    "densenet40_12": Variant(
+        _cifar(12, stem_filters=16, compression=1.0), **_SMALL, params=1_019_722, macs=264_812_928,
+        source=f"{_T2}5.24 % error, 1.0 M"),
+    "densenet_bc100_12": Variant(
+        _cifar(16, stem_filters=24, ratio=4), **_SMALL, params=769_162, macs=287_929_692,
+        source=f"{_T2}4.51 % error, 0.8 M"),
+
+    "densenet121": Variant(
+        _imagenet(6, 12, 24, 16), **_LARGE, params=7_978_856,  macs=2_834_161_664,
+        source=f"{_T1}8.0 M in torchvision",  keras=keras.applications.DenseNet121),
+    "densenet169": Variant(
+        _imagenet(6, 12, 32, 32), **_LARGE, params=14_149_480, macs=3_359_843_328,
+        source=f"{_T1}14.1 M in torchvision", keras=keras.applications.DenseNet169),
+    "densenet201": Variant(
+        _imagenet(6, 12, 48, 32), **_LARGE, params=20_013_928, macs=4_291_365_888,
+        source=f"{_T1}20.0 M in torchvision", keras=keras.applications.DenseNet201),
+
+    "densenet_tiny": Variant(
+        DenseNet(depths=(2, 2), growth=4, stem=kb.stem.bare, stem_filters=8, ratio=2, style=kb.RELU_BN),
+        input_shape=(16, 16, 3), classes=10, params=2_194, macs=323_744, source="for tests"),
+}  # fmt: skip
+
+
+def backbone(x: KerasTensor, spec: DenseNet, *, name: str | None = None) -> KerasTensor:
+    """The last dense block's features, normalised and activated.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        spec: a row's spec.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, height // s, width // s, channels)` with `s` the stem's stride times 2 for each block after the first.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or too small.
+    """
+    if not spec.depths:
+        raise ValueError(f"`depths` must hold at least one dense block; got {spec.depths}")
+    part = scope(name, "densenet")
+    x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))
+    for i, depth in enumerate(spec.depths, 1):
+        # densenet121: 56 × 56 × 256, 28 × 28 × 512, 14 × 14 × 1024, 7 × 7 × 1024
+        if i > 1:
+            x = kb.dense.transition(
+                x, compression=spec.compression, dropout=spec.dropout, style=spec.style, name=part(f"transition{i - 1}")
+            )
+        x = kb.dense.dense_block(
+            x, depth, spec.growth, ratio=spec.ratio, dropout=spec.dropout, style=spec.style, name=part(f"stage{i}")
+        )
+    return activate(normalize(x, style=spec.style, name=part("norm")), style=spec.style, name=part("act"))
+
+
+def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
+    """The layer of keras.applications' network for each of ours."""
+    found = {"stem_conv": "conv1_conv", "stem_conv_norm": "conv1_bn", "norm": "bn", "logits": "predictions"}
+    for name in names:
+        if match := re.fullmatch(r"stage(\d)_unit(\d+)_conv([12])(_norm)?", name):
+            stage, unit, conv, norm = match.groups()
+            # Theirs counts a normalisation with the convolution before it.
+            part = f"{int(conv) - 1}_bn" if norm else f"{conv}_conv"
+            found[name] = f"conv{int(stage) + 1}_block{unit}_{part}"
+        elif match := re.fullmatch(r"transition(\d)_conv(_norm)?", name):
+            found[name] = f"pool{int(match[1]) + 1}_{'bn' if match[2] else 'conv'}"
+    return found
+
+
+def build(spec: DenseNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
+    """Backbone and head."""
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling)

@@ -1,0 +1,138 @@
+"""Inception-v3: a stem, eleven modules of five kinds in three stages, and a mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import keras
+from keras import KerasTensor
+
+import kblocks as kb
+from architectures import porting
+from architectures.variant import Variant, classify
+from kblocks import Style, check
+from kblocks.inception import v3_a, v3_b, v3_c, v3_d, v3_e
+from kblocks.naming import scope
+from kblocks.style import Block, batch_norm
+
+STYLE = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3), initializer="glorot_uniform")
+
+STAGES: tuple[tuple[Block, ...], ...] = (
+    (partial(v3_a, pool=32), v3_a, v3_a),
+    (v3_b, partial(v3_c, inner=128), partial(v3_c, inner=160), partial(v3_c, inner=160), v3_c),
+    (v3_d, v3_e, v3_e),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InceptionV3:
+    """What can be turned.
+
+    Attributes:
+        stages: the modules, stage by stage, functions `(x, *, style, name) -> tensor`; in all stages but the first the
+            first module halves the image.
+        stem: a function `(x, filters, *, style, name) -> tensor`.
+        stem_filters: channels that come out of the stem.
+        dropout: the share of features left out before the logits, in training.
+        style: see `kblocks.style`.
+    """
+
+    stages: tuple[tuple[Block, ...], ...] = STAGES
+    stem: Block = kb.stem.inception_v3
+    stem_filters: int = 192
+    dropout: float = 0.2
+    style: Style = STYLE
+
+
+_TINY = (
+    (partial(v3_a, b1=2, b5=(2, 2), double=(2, 2, 2), pool=2),),
+    (partial(v3_b, b3=2, double=(2, 2, 2)), partial(v3_c, inner=2, out=2)),
+    (partial(v3_d, b3=(2, 2), rows=2), partial(v3_e, b1=2, split=(2, 2), double=(2, 2, 2), pool=2)),
+)
+
+VARIANTS = {
+    "inception_v3": Variant(
+        InceptionV3(), input_shape=(299, 299, 3), classes=1000, params=23_834_568, macs=5_713_216_096,
+        source="Szegedy et al. 2015, arXiv 1512.00567, Table 1 and abstract: 5 GMACs, less than 25 M parameters; "
+        "torchvision: 27,161,264 parameters, 3,326,696 of them in an auxiliary head, and 5.713 GMACs",
+        departures="stem and modules of the authors' own code, which are not quite those of Table 1; no auxiliary head",
+        keras=keras.applications.InceptionV3, preprocessing="tf"),
+    "inception_tiny": Variant(
+        InceptionV3(stages=_TINY, stem=kb.stem.cifar, stem_filters=4), input_shape=(16, 16, 3), classes=10,
+        params=1_430, macs=121_640, source="for tests"),
+}  # fmt: skip
+
+
+def backbone(x: KerasTensor, spec: InceptionV3, *, name: str | None = None) -> KerasTensor:
+    """The last stage's features.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        spec: a row's spec.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, h, w, channels)` with the last module's channels; each stage after the first makes `(size − 1) // 2` of
+        the stem's sizes.
+
+    Raises:
+        ValueError: `x` is not of rank 4, or too small for the stem or for the stages.
+    """
+    if not spec.stages:
+        raise ValueError(f"`stages` must hold at least one stage; got {spec.stages}")
+    part = scope(name, "inception")
+    x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 35 × 35 × 192
+    check.min_size(x, 2 ** len(spec.stages) - 1, f"the {len(spec.stages)} stages after the stem")
+    for i, stage in enumerate(spec.stages, 1):  # 35 × 35 × 288, 17 × 17 × 768, 8 × 8 × 2048
+        for j, module in enumerate(stage, 1):
+            x = module(x, style=spec.style, name=part(f"stage{i}_unit{j}"))
+    return x
+
+
+_A = ("1x1", "5x5_reduce", "5x5", "double_reduce", "double1", "double2", "pool_project")
+_B = ("3x3", "double_reduce", "double1", "double2")
+_C = (
+    *("1x1", "rows_reduce", "rows1", "rows2"),
+    *("double_reduce", "double1", "double2", "double3", "double4", "pool_project"),
+)
+_D = ("3x3_reduce", "3x3", "rows_reduce", "rows1", "rows2", "rows_3x3")
+_E = (
+    *("1x1", "split_reduce", "split_1x3", "split_3x1"),
+    *("double_reduce", "double_3x3", "double_1x3", "double_3x1", "pool_project"),
+)
+
+
+def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
+    """The layer of keras.applications' network for each of ours."""
+    convs = [f"stem_conv{i}" for i in range(1, 6)]
+    for i, stage in enumerate(((_A, _A, _A), (_B, _C, _C, _C, _C), (_D, _E, _E)), 1):
+        convs += [f"stage{i}_unit{j}_{conv}" for j, module in enumerate(stage, 1) for conv in module]
+    found = by_number(convs, keras_model) | {"logits": "predictions"}
+    return {name: found[name] for name in names if name in found}
+
+
+def by_number(convs: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
+    """The layer of keras.applications' network for each convolution of ours and its normalisation, where theirs have
+    nothing but numbers.
+
+    Args:
+        convs: names of our convolutions in the order in which Keras makes its own.
+        keras_model: a built model.
+
+    Returns:
+        A map from our names to theirs.
+    """
+    found = {}
+    for kind, prefix, suffix in (
+        (keras.layers.Conv2D, "conv2d", ""),
+        (keras.layers.BatchNormalization, "batch_normalization", "_norm"),
+    ):
+        theirs = porting.numbered(keras_model, kind, prefix)
+        # Of a network of another family there may be more or fewer.
+        found |= zip((conv + suffix for conv in convs), theirs, strict=False)
+    return found
+
+
+def build(spec: InceptionV3, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
+    """Backbone and head."""
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling, dropout=spec.dropout)

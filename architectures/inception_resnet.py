@@ -1,0 +1,136 @@
+"""Inception-ResNet-v2: a stem, and three stages that each begin with a module and go on with scaled residual units."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import keras
+from keras import KerasTensor
+
+import kblocks as kb
+from architectures import inception
+from architectures.variant import Variant, classify
+from kblocks import Style, check
+from kblocks.compose import Unit, drop_path_schedule, stage
+from kblocks.conv import conv_norm_act
+from kblocks.inception import v3_a, v3_b
+from kblocks.inception_resnet import block8, block17, block35, reduction_a, reduction_b
+from kblocks.naming import scope
+from kblocks.style import Block
+
+
+@dataclass(frozen=True, kw_only=True)
+class InceptionResNet:
+    """What can be turned.
+
+    Attributes:
+        modules: what each stage begins with, functions `(x, *, style, name) -> tensor`; all but the first halve the
+            image.
+        units: what each stage repeats, functions `(x, filters, *, stride, drop_path, style, name) -> tensor`.
+        depths: number of units of each stage, without the last unit of all.
+        last: the last unit of all, of the same form.
+        filters: channels that come out of a 1×1 convolution at the end.
+        stem: a function `(x, filters, *, style, name) -> tensor`.
+        stem_filters: channels that come out of the stem.
+        drop_path: the last unit's rate; those before rise to it linearly.
+        dropout: the share of features left out before the logits, in training.
+        style: see `kblocks.style`.
+    """
+
+    modules: tuple[Block, ...] = (partial(v3_a, b1=96), reduction_a, reduction_b)
+    units: tuple[Unit, ...] = (block35, block17, block8)
+    depths: tuple[int, ...] = (10, 20, 9)
+    last: Unit = partial(block8, scale=1.0, act=False)
+    filters: int = 1536
+    stem: Block = kb.stem.inception_v3
+    stem_filters: int = 192
+    drop_path: float = 0.0
+    dropout: float = 0.2
+    style: Style = inception.STYLE
+
+
+def _tiny() -> InceptionResNet:
+    narrow = {"double": (2, 2, 2)}
+    rows = partial(block17, b1=2, rows=(2, 2, 2), n=3)
+    return InceptionResNet(
+        modules=(
+            partial(v3_a, b1=2, b5=(2, 2), pool=2, **narrow),
+            partial(v3_b, b3=2, **narrow),
+            partial(reduction_b, b3=(2, 2), more=(2, 2), **narrow),
+        ),
+        units=(partial(block35, b1=2, b3=(2, 2), **narrow), rows, rows),
+        depths=(1, 1, 1), last=partial(rows, scale=1.0, act=False), filters=16, stem=kb.stem.cifar, stem_filters=4,
+    )  # fmt: skip
+
+
+VARIANTS = {
+    "inception_resnet_v2": Variant(
+        InceptionResNet(), input_shape=(299, 299, 3), classes=1000, params=55_843_464, macs=13_155_794_016,
+        source="Szegedy et al. 2016, arXiv 1602.07261, Figures 15 to 19; timm: 55.84 M parameters, 13.2 GMACs",
+        departures="stem, widths and depths of the authors' own code: twice the units, and the stem of Inception-v3",
+        keras=keras.applications.InceptionResNetV2, preprocessing="tf"),
+    "inception_resnet_tiny": Variant(
+        _tiny(), input_shape=(16, 16, 3), classes=10, params=2_118, macs=172_148,
+        source="for tests"),
+}  # fmt: skip
+
+
+def backbone(x: KerasTensor, spec: InceptionResNet, *, name: str | None = None) -> KerasTensor:
+    """The last convolution's features.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        spec: a row's spec.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, h, w, spec.filters)`; each stage after the first makes `(size − 1) // 2` of the stem's sizes.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or too small for the stem or the stages, or `modules`, `units` and `depths`
+            differ in length.
+    """
+    count = len(spec.depths)
+    if not count == len(spec.modules) == len(spec.units) > 0:
+        raise ValueError(
+            "`modules`, `units` and `depths` must be of one length, at least 1; "
+            f"got {len(spec.modules)}, {len(spec.units)} and {count}"
+        )
+    part = scope(name, "inception_resnet")
+    *rates, last_rate = drop_path_schedule(spec.drop_path, (*spec.depths, 1))
+    x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 35 × 35 × 192
+    check.min_size(x, 2**count - 1, f"the {count} stages after the stem")
+    for i, (module, unit, depth) in enumerate(zip(spec.modules, spec.units, spec.depths, strict=True), 1):
+        # 35 × 35 × 320, 17 × 17 × 1088, 8 × 8 × 2080
+        x = module(x, style=spec.style, name=part(f"stage{i}_module"))
+        x = stage(x, unit, x.shape[-1], depth, drop_paths=rates[i - 1], style=spec.style, name=part(f"stage{i}"))
+    last = part(f"stage{count}_unit{spec.depths[-1] + 1}")
+    x = spec.last(x, x.shape[-1], drop_path=last_rate[0], style=spec.style, name=last)
+    return conv_norm_act(x, spec.filters, 1, style=spec.style, name=part("conv"))  # 8 × 8 × 1536
+
+
+_MODULES = (
+    ("1x1", "5x5_reduce", "5x5", "double_reduce", "double1", "double2", "pool_project"),
+    ("3x3", "double_reduce", "double1", "double2"),
+    ("3x3_reduce", "3x3", "more_reduce", "more", "double_reduce", "double1", "double2"),
+)
+_BLOCK35 = ("1x1", "3x3_reduce", "3x3", "double_reduce", "double1", "double2")
+_BLOCK17 = ("1x1", "rows_reduce", "rows1", "rows2")
+_STAGES = (("block35", 10, _BLOCK35), ("block17", 20, _BLOCK17), ("block8", 10, _BLOCK17))
+
+
+def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
+    """The layer of keras.applications' network for each of ours."""
+    convs = [f"stem_conv{i}" for i in range(1, 6)]
+    found = {"conv": "conv_7b", "conv_norm": "conv_7b_bn", "logits": "predictions"}
+    for i, (module, (block, depth, unit)) in enumerate(zip(_MODULES, _STAGES, strict=True), 1):
+        convs += [f"stage{i}_module_{conv}" for conv in module]
+        convs += [f"stage{i}_unit{j}_{conv}" for j in range(1, depth + 1) for conv in unit]
+        found |= {f"stage{i}_unit{j}_project": f"{block}_{j}_conv" for j in range(1, depth + 1)}
+    found |= inception.by_number(convs, keras_model)
+    return {name: found[name] for name in names if name in found}
+
+
+def build(spec: InceptionResNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
+    """Backbone and head."""
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling, dropout=spec.dropout)

@@ -1,0 +1,123 @@
+"""MobileNetV2: a stem, stages of inverted residuals, a 1×1 convolution to many channels, and a mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import keras
+from keras import KerasTensor
+
+import kblocks as kb
+from architectures.mobilenet import unit_layers
+from architectures.variant import Variant, classify
+from kblocks import Style
+from kblocks.mobile import inverted_residual, scale_width
+from kblocks.naming import scope
+from kblocks.style import Block, activate, batch_norm
+
+STAGES = (
+    (1,  16, 1, 1),  # 112 × 112 × 16
+    (6,  24, 2, 2),  # 56 × 56 × 24
+    (6,  32, 3, 2),  # 28 × 28 × 32
+    (6,  64, 4, 2),  # 14 × 14 × 64
+    (6,  96, 3, 1),  # 14 × 14 × 96
+    (6, 160, 3, 2),  # 7 × 7 × 160
+    (6, 320, 1, 1),  # 7 × 7 × 320
+)  # fmt: skip
+"""Expansion, filters, depth and stride of each: Table 2 of the paper."""
+
+
+_STYLE = replace(kb.RELU6_BN, norm=partial(batch_norm, momentum=0.999, epsilon=1e-3), initializer="glorot_uniform")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobileNetV2:
+    """What can be turned.
+
+    Attributes:
+        stages: expansion, filters, depth and stride of each.
+        stem: a function `(x, filters, *, style, name) -> tensor`.
+        stem_filters: channels that come out of the stem.
+        head_filters: channels that come out of the last convolution.
+        alpha: what all filters are multiplied by, the paper's width multiplier, before they are rounded to a multiple
+            of 8; those of the last convolution only where it is above 1.
+        dropout: the share of features left out before the logits, in training.
+        style: see `kblocks.style`.
+    """
+
+    stages: tuple[tuple[int, int, int, int], ...] = STAGES
+    stem: Block = kb.mobile.stem
+    stem_filters: int = 32
+    head_filters: int = 1280
+    alpha: float = 1.0
+    dropout: float = 0.0
+    style: Style = _STYLE
+
+
+_LARGE = {"input_shape": (224, 224, 3), "classes": 1000}
+_SOURCE = "Sandler et al. 2018, arXiv 1801.04381, in the authors' own table: "
+
+
+def _row(alpha: float, params: int, macs: int, figures: str) -> Variant:
+    return Variant(
+        MobileNetV2(alpha=alpha), **_LARGE, params=params, macs=macs, source=f"{_SOURCE}{figures}",
+        keras=partial(keras.applications.MobileNetV2, alpha=alpha), preprocessing="tf",
+    )  # fmt: skip
+
+
+VARIANTS = {
+    "mobilenet_v2":     _row(1.0,  params=3_504_872, macs=300_774_272, figures="300 M multiply-adds, 3.47 M"),
+    "mobilenet_v2_140": _row(1.4,  params=6_108_776, macs=582_195_824, figures="582 M multiply-adds, 6.06 M"),
+    "mobilenet_v2_130": _row(1.3,  params=5_386_792, macs=509_374_560, figures="509 M multiply-adds, 5.34 M"),
+    "mobilenet_v2_075": _row(0.75, params=2_636_424, macs=209_069_792, figures="209 M multiply-adds, 2.61 M"),
+    "mobilenet_v2_050": _row(0.5,  params=1_968_680, macs=97_131_840,  figures="97 M multiply-adds, 1.95 M"),
+    "mobilenet_v2_035": _row(0.35, params=1_677_128, macs=59_285_808,  figures="59 M multiply-adds, 1.66 M"),
+    "mobilenet_v2_tiny": Variant(
+        MobileNetV2(stages=((1, 8, 1, 1), (3, 16, 2, 2)), stem_filters=8, head_filters=32),
+        input_shape=(32, 32, 3), classes=10, params=4_418, macs=336_704, source="for tests"),
+}  # fmt: skip
+
+
+def backbone(x: KerasTensor, spec: MobileNetV2, *, name: str | None = None) -> KerasTensor:
+    """The last convolution's features.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        spec: a row's spec.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, height / s, width / s, max(alpha, 1) · spec.head_filters)`, rounded up, with `s` the product of the
+        strides, the stem's included.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or too small for the stem, or `alpha` is not a positive number.
+    """
+    part = scope(name, "mobilenet_v2")
+    scale = partial(scale_width, factor=spec.alpha, argument="alpha")
+    x = spec.stem(x, scale(spec.stem_filters), style=spec.style, name=part("stem"))  # 112 × 112 × 32
+    for i, (expansion, filters, depth, stride) in enumerate(spec.stages, 1):
+        unit = partial(inverted_residual, expansion=expansion)
+        x = kb.compose.stage(x, unit, scale(filters), depth, stride=stride, style=spec.style, name=part(f"stage{i}"))
+    filters = scale_width(spec.head_filters, max(spec.alpha, 1))
+    x = kb.conv.conv_norm(x, filters, 1, style=spec.style, name=part("head_conv"))  # 7 × 7 × 1280
+    return activate(x, style=spec.style, name=part("head_out"))
+
+
+def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
+    """The layer of keras.applications' network for each of ours."""
+    found = {
+        "stem_conv": "Conv1",
+        "stem_conv_norm": "bn_Conv1",
+        "head_conv": "Conv_1",
+        "head_conv_norm": "Conv_1_bn",
+        "logits": "predictions",
+    }
+    for name, (i, part) in unit_layers(names).items():
+        found[name] = f"{f'block_{i}' if i else 'expanded_conv'}_{part.replace('_norm', '_BN')}"
+    return found
+
+
+def build(spec: MobileNetV2, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
+    """Backbone and head."""
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling, dropout=spec.dropout)

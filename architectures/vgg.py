@@ -1,0 +1,111 @@
+"""VGG: convolutions of 3×3 in stages, each ended by a max-pooling that halves the image, then dense layers."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import keras
+from keras import KerasTensor
+
+import kblocks as kb
+from architectures.variant import Variant, classify
+from kblocks import Style, check
+from kblocks.naming import scope
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGG:
+    """What can be turned.
+
+    Attributes:
+        depths: number of convolutions of each stage.
+        widths: channels of each stage's convolutions.
+        pools: how many stages, from the first, end in a max-pooling.
+        hidden: widths of the dense layers before the logits; empty for none.
+        dropout: the share of features left out after each of them, in training.
+        style: see `kblocks.style`; the dense layers have no normalisation.
+    """
+
+    depths: tuple[int, ...]
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512)
+    pools: int = 5
+    hidden: tuple[int, ...] = (4096, 4096)
+    dropout: float = 0.5
+    style: Style = kb.PLAIN
+
+
+_LARGE = {"input_shape": (224, 224, 3), "classes": 1000}
+_PAPER = "Simonyan and Zisserman 2014, arXiv 1409.1556, Tables 1 and 2"
+_BIASES = "no bias beside a normalisation, {} parameters fewer than in torchvision"
+
+VARIANTS = {
+    "vgg16": Variant(
+        VGG(depths=(2, 2, 3, 3, 3)), **_LARGE, params=138_357_544, macs=15_470_264_320,
+        source=f"{_PAPER}: D, 138 M", keras=keras.applications.VGG16, preprocessing="caffe"),
+    "vgg19": Variant(
+        VGG(depths=(2, 2, 4, 4, 4)), **_LARGE, params=143_667_240, macs=19_632_062_464,
+        source=f"{_PAPER}: E, 144 M", keras=keras.applications.VGG19, preprocessing="caffe"),
+    "vgg16_bn": Variant(
+        VGG(depths=(2, 2, 3, 3, 3), style=kb.RELU_BN), **_LARGE, params=138_361_768, macs=15_470_264_320,
+        source=f"{_PAPER}: D, with batch normalisation; 138,365,992 in torchvision",
+        departures=_BIASES.format("4,224")),
+    "vgg19_bn": Variant(
+        VGG(depths=(2, 2, 4, 4, 4), style=kb.RELU_BN), **_LARGE, params=143_672_744, macs=19_632_062_464,
+        source=f"{_PAPER}: E, with batch normalisation; 143,678,248 in torchvision",
+        departures=_BIASES.format("5,504")),
+    "vgg_tiny": Variant(
+        VGG(depths=(1, 2), widths=(4, 8), pools=2, hidden=(8,)),
+        input_shape=(16, 16, 3), classes=10, params=2_114, macs=84_048, source="for tests"),
+}  # fmt: skip
+
+
+def backbone(x: KerasTensor, spec: VGG, *, name: str | None = None) -> KerasTensor:
+    """The last stage's features, pooled.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        spec: a row's spec.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, height // s, width // s, spec.widths[-1])` with `s` 2 to the power of the poolings.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or too small for the poolings, `depths` and `widths` differ in length, or there
+            are more poolings than stages.
+    """
+    if not spec.depths or len(spec.depths) != len(spec.widths):
+        raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
+    check.choice(spec.pools, range(len(spec.depths) + 1), "pools")
+    check.rank(x, 4)
+    check.min_size(x, 2**spec.pools, f"{spec.pools} poolings", " (`pools=` takes fewer)")
+    part = scope(name, "vgg")
+    valid = replace(spec.style, padding="valid")
+    for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
+        # 112 × 112 × 64, 56 × 56 × 128, 28 × 28 × 256, 14 × 14 × 512, 7 × 7 × 512
+        check.positive(depth, "depths")
+        for j in range(1, depth + 1):
+            x = kb.conv.conv_norm_act(x, width, style=spec.style, name=part(f"stage{i}_conv{j}"))
+        if i <= spec.pools:
+            x = kb.pool.max_pool(x, 2, stride=2, style=valid, name=part(f"stage{i}_pool"))
+    return x
+
+
+def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
+    """The layer of keras.applications' network for each of ours."""
+    found = {"logits": "predictions"}
+    for name in names:
+        if match := re.fullmatch(r"stage(\d)_conv(\d)", name):
+            found[name] = f"block{match[1]}_conv{match[2]}"
+        elif match := re.fullmatch(r"hidden_dense(\d)", name):
+            found[name] = f"fc{match[1]}"
+    return found
+
+
+def build(spec: VGG, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
+    """Backbone and head; the dense layers belong to the head."""
+    x = backbone(inputs[0], spec, name="")
+    if classes and spec.hidden:
+        x, pooling = kb.pool.global_pool(x, pooling or "flatten", name="pool"), None
+        x = kb.mlp.mlp(x, spec.hidden, dropout=spec.dropout, style=replace(spec.style, norm=None), name="hidden")
+    return classify(x, classes, pooling, default="flatten")

@@ -1,0 +1,149 @@
+"""Xception: a stem, residual units of separable convolutions in four stages, two more such convolutions, and a mean."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import keras
+from keras import KerasTensor
+
+import kblocks as kb
+from architectures.porting import numbered
+from architectures.variant import Variant, classify
+from kblocks import Style, check
+from kblocks.compose import drop_path_schedule
+from kblocks.conv import conv_norm, conv_norm_act, separable_norm_act
+from kblocks.naming import scope
+from kblocks.residual import separable
+from kblocks.style import Block, activate, batch_norm
+
+KERAS = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3))
+
+
+def stem(x: KerasTensor, filters: int, *, style: Style = KERAS, name: str | None = None) -> KerasTensor:
+    """`act(norm(conv3×3(act(norm(conv3×3/2(x))))))` without padding, whatever the style's, for 299×299 images.
+
+    Args:
+        x: `(batch, height, width, channels)`, at least 71×71 where the size is known.
+        filters: channels that come out; those of the first convolution are half of them.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, (height − 5) // 2, (width − 5) // 2, filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or smaller than 71×71, or 2 does not divide `filters`.
+
+    Source: Chollet, "Xception", 2016, arXiv 1610.02357, Figure 5.
+
+    >>> stem(keras.Input((299, 299, 3)), 64).shape
+    (None, 147, 147, 64)
+    """
+    check.rank(x, 4)
+    check.min_size(x, 71, "the stem of Xception", " (stems for small images: kblocks.stem.cifar, kblocks.stem.mnist)")
+    check.divisible(filters, 2, "filters", "2")
+    part = scope(name, "xception_stem")
+    valid = replace(style, padding="valid")
+    x = conv_norm_act(x, filters // 2, 3, stride=2, style=valid, name=part("conv1"))
+    x = conv_norm(x, filters, 3, style=valid, name=part("conv2"))
+    return activate(x, style=style, name=part("out"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Xception:
+    """What can be turned.
+
+    Attributes:
+        depths: number of units of each stage; the first of each has two convolutions and halves the image, the others
+            have three.
+        widths: channels that come out of each stage.
+        top: channels of the separable convolutions after the last stage.
+        stem: a function `(x, filters, *, style, name) -> tensor`.
+        stem_filters: channels that come out of the stem.
+        drop_path: the last unit's rate; those before rise to it linearly.
+        dropout: the share of features left out before the logits, in training.
+        style: see `kblocks.style`.
+    """
+
+    depths: tuple[int, ...] = (1, 1, 9, 1)
+    widths: tuple[int, ...] = (128, 256, 728, 1024)
+    top: tuple[int, ...] = (1536, 2048)
+    stem: Block = stem
+    stem_filters: int = 64
+    drop_path: float = 0.0
+    dropout: float = 0.5
+    style: Style = KERAS
+
+
+VARIANTS = {
+    "xception": Variant(
+        Xception(), input_shape=(299, 299, 3), classes=1000, params=22_855_952, macs=8_357_403_496,
+        source="Chollet 2016, arXiv 1610.02357, Figure 5 and Table 3: 22,855,952",
+        keras=keras.applications.Xception, preprocessing="tf"),
+    "xception_tiny": Variant(
+        Xception(depths=(1, 2), widths=(8, 12), top=(16,), stem=kb.stem.cifar, stem_filters=4),
+        input_shape=(16, 16, 3), classes=10, params=2_194, macs=119_968, source="for tests"),
+}  # fmt: skip
+
+
+def backbone(x: KerasTensor, spec: Xception, *, name: str | None = None) -> KerasTensor:
+    """The features of the last separable convolution.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        spec: a row's spec.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, height / s, width / s, spec.top[-1])`, rounded up, with `s` the stem's stride times 2 for each stage.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or too small for the stem, or `depths` and `widths` differ in length.
+    """
+    if not spec.depths or len(spec.depths) != len(spec.widths):
+        raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
+    part = scope(name, "xception")
+    rates = drop_path_schedule(spec.drop_path, spec.depths)
+    x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))
+    for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
+        # 74 × 74 × 128, 37 × 37 × 256, 19 × 19 × 728, 10 × 10 × 1024
+        for j in range(1, depth + 1):
+            # The stem has activated what the first unit gets.
+            halving = partial(separable, stride=2, depth=2, activate_first=i > 1, widen_last=i == len(spec.depths))
+            unit = halving if j == 1 else separable
+            x = unit(x, width, drop_path=rates[i - 1][j - 1], style=spec.style, name=part(f"stage{i}_unit{j}"))
+    for j, width in enumerate(spec.top, 1):
+        x = separable_norm_act(x, width, style=spec.style, name=part(f"top{j}"))  # 10 × 10 × 1536, 10 × 10 × 2048
+    return x
+
+
+def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
+    """The layer of keras.applications' network for each of ours; there the stem, each unit and the top are a block."""
+    found = {"logits": "predictions"}
+    units = [tuple(map(int, match)) for match in re.findall(r"stage(\d)_unit(\d+)_conv1\b", " ".join(names))]
+    for name in names:
+        if match := re.fullmatch(r"stage(\d)_unit(\d+)_(conv\d)(_norm)?", name):
+            stage, unit, conv, norm = match.groups()
+            block, conv = sorted(units).index((int(stage), int(unit))) + 2, f"sep{conv}"
+        elif match := re.fullmatch(r"stem_(conv\d)(_norm)?", name):
+            block, (conv, norm) = 1, match.groups()
+        elif match := re.fullmatch(r"top(\d)(_norm)?", name):
+            block, conv, norm = len(units) + 2, f"sepconv{match[1]}", match[2]
+        else:
+            continue
+        found[name] = f"block{block}_{conv}{'_bn' if norm else ''}"
+    # The shortcuts alone have names that Keras gave.
+    for suffix, kind, prefix in (
+        ("shortcut", keras.layers.Conv2D, "conv2d"),
+        ("shortcut_norm", keras.layers.BatchNormalization, "batch_normalization"),
+    ):
+        ours = sorted(name for name in names if name.endswith(suffix))
+        found |= zip(ours, numbered(keras_model, kind, prefix), strict=False)
+    return found
+
+
+def build(spec: Xception, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
+    """Backbone and head."""
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling, dropout=spec.dropout)

@@ -1,0 +1,164 @@
+"""VGG: its rows from the paper's tables, its head, and small images."""
+
+import keras
+import numpy as np
+import pytest
+
+import architectures
+import kblocks as kb
+
+WIDTHS = (64, 128, 256, 512, 512)
+# Columns D and E of Table 1.
+DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("arch", DEPTHS)
+def test_counts_in_closed_form(arch, norm):
+    params, macs, side, channels = 0, 0, 224, 3
+    for depth, width in zip(DEPTHS[arch], WIDTHS, strict=True):
+        for _ in range(depth):
+            # A bias, or the scale and the shift of a normalisation.
+            params += 9 * channels * width + (2 * width if norm else width)
+            macs += side**2 * 9 * channels * width
+            channels = width
+        side //= 2
+    assert (side, channels) == (7, 512)
+    for features, units in ((7 * 7 * 512, 4096), (4096, 4096), (4096, 1000)):
+        params += features * units + units
+        macs += features * units
+    row = architectures.variant(f"{arch}_bn" if norm else arch)
+    assert (row.params, row.macs) == (params, macs)
+    assert sum(DEPTHS[arch]) + 3 == int(arch.removeprefix("vgg"))
+
+
+# Torchvision's documentation; its normalised networks have a bias beside each normalisation.
+@pytest.mark.parametrize(
+    ("arch", "published", "biases"),
+    [
+        ("vgg16", 138_357_544, 0),
+        ("vgg19", 143_667_240, 0),
+        ("vgg16_bn", 138_365_992, 2 * 64 + 2 * 128 + 3 * 256 + 6 * 512),
+        ("vgg19_bn", 143_678_248, 2 * 64 + 2 * 128 + 4 * 256 + 8 * 512),
+    ],
+)
+def test_published_parameters(arch, published, biases):
+    row = architectures.variant(arch)
+    assert row.params == published - biases
+    if biases:
+        assert f"{published:,}" in row.source
+        assert f"{biases:,}" in row.departures
+
+
+def small(arch="vgg16", **overrides):
+    """A network of few channels."""
+    arguments = {"input_shape": (32, 32, 3), "classes": 10, "widths": (2, 2, 4, 4, 4), "hidden": (8, 8)} | overrides
+    return architectures.create(arch, **arguments)
+
+
+def test_shapes_by_layer_name():
+    model = small(input_shape=(64, 96, 3))
+    names = ("stage1_conv2_act", "stage1_pool", "stage3_conv3", "stage5_conv3", "stage5_pool", "pool", "hidden_dense2")
+    assert [model.get_layer(name).output.shape[1:] for name in names] == [
+        *((64, 96, 2), (32, 48, 2), (16, 24, 4), (4, 6, 4), (2, 3, 4), (24,), (8,)),
+    ]
+
+
+def test_a_pyramid_holds_what_is_left_before_each_pooling():
+    strides = (1, 2, 4, 8, 16, 32)
+    pyramid = kb.graph.features(small(), strides=strides)
+    assert [y._keras_history.operation.name for y in pyramid.outputs] == [
+        *("stage1_conv2_act", "stage2_conv2_act", "stage3_conv3_act", "stage4_conv3_act", "stage5_conv3_act"),
+        "stage5_pool",
+    ]
+
+
+def test_the_network_in_numpy():
+    model = architectures.create("vgg_tiny", input_shape=(8, 9, 2), dropout=0.9)
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(0, 0.5, w.shape) for w in model.get_weights()])
+    x = rng.normal(size=(2, 8, 9, 2)).astype("float32")
+    y = x
+    for names in (("stage1_conv1",), ("stage2_conv1", "stage2_conv2")):
+        for name in names:
+            kernel, bias = model.get_layer(name).get_weights()
+            windows = np.lib.stride_tricks.sliding_window_view(
+                np.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), axis=(1, 2)
+            )
+            y = np.maximum(np.einsum("bhwcij,ijco->bhwo", windows, kernel) + bias, 0)
+        h, w = y.shape[1] // 2, y.shape[2] // 2
+        y = y[:, : 2 * h, : 2 * w].reshape(2, h, 2, w, 2, -1).max((2, 4))
+    y = y.reshape(2, -1)
+    kernel, bias = model.get_layer("hidden_dense1").get_weights()
+    y = np.maximum(y @ kernel + bias, 0)
+    kernel, bias = model.get_layer("logits").get_weights()
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(x)), y @ kernel + bias, rtol=1e-4, atol=1e-4)
+
+
+class TestHead:
+    @pytest.mark.parametrize(
+        ("pooling", "features"), [(None, 2 * 2 * 4), ("flatten", 2 * 2 * 4), ("avg", 4), ("max", 4)]
+    )
+    def test_the_dense_layers_fit_themselves(self, pooling, features):
+        model = small(input_shape=(64, 64, 3), pooling=pooling)
+        assert model.get_layer("hidden_dense1").kernel.shape == (features, 8)
+        assert model.get_layer("logits").kernel.shape == (8, 10)
+
+    @pytest.mark.parametrize(("pooling", "features"), [(None, 2 * 2 * 4), ("avg", 4)])
+    def test_no_dense_layers(self, pooling, features):
+        model = small(input_shape=(64, 64, 3), hidden=(), pooling=pooling)
+        assert model.get_layer("logits").kernel.shape == (features, 10)
+
+    @pytest.mark.parametrize(("pooling", "shape"), [(None, (2, 2, 4)), ("avg", (4,)), ("flatten", (16,))])
+    def test_features_have_no_dense_layers(self, pooling, shape):
+        model = small(input_shape=(64, 64, 3), classes=0, pooling=pooling)
+        assert model.output_shape == (None, *shape)
+        assert not [layer.name for layer in model.layers if "hidden" in layer.name]
+
+    def test_dropout_follows_each_dense_layer(self):
+        dropouts = [layer for layer in small().layers if isinstance(layer, keras.layers.Dropout)]
+        assert [(layer.name, layer.rate) for layer in dropouts] == [("hidden_dropout1", 0.5), ("hidden_dropout2", 0.5)]
+
+    def test_the_dense_layers_are_not_normalised(self):
+        model = small("vgg16_bn")
+        norms = [layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        assert len(norms) == 13
+        assert not [name for name in norms if "hidden" in name]
+
+    def test_unknown_sizes_are_averaged_but_not_flattened(self):
+        assert small(input_shape=(None, None, 3), pooling="avg")(np.zeros((1, 40, 64, 3))).shape == (1, 10)
+        with pytest.raises(ValueError, match="`x` must have known sizes to be flattened"):
+            small(input_shape=(None, None, 3))
+
+
+class TestSmallImages:
+    def test_at_32_pixels_one_is_left(self):
+        assert small().get_layer("stage5_pool").output.shape == (None, 1, 1, 4)
+
+    @pytest.mark.parametrize(("pools", "side"), [(4, 1), (3, 3), (1, 14), (0, 28)])
+    def test_fewer_poolings(self, pools, side):
+        model = small(input_shape=(28, 28, 1), pools=pools)
+        assert model.get_layer("stage5_conv3").output.shape[1:3] == (28 // 2 ** min(pools, 4),) * 2
+        assert model.get_layer("pool").output.shape == (None, side * side * 4)
+
+    @pytest.mark.parametrize(("pools", "least"), [(5, 32), (3, 8)])
+    def test_too_small_images_are_refused_with_the_least_size(self, pools, least):
+        message = f"`x` must be at least {least}×{least} for {pools} poolings; got {least - 1}×{least}"
+        with pytest.raises(ValueError, match=message):
+            small(input_shape=(least - 1, least, 3), pools=pools)
+
+    @pytest.mark.parametrize("pools", [-1, 6])
+    def test_more_poolings_than_stages_are_refused(self, pools):
+        with pytest.raises(ValueError, match=f"`pools` must be one of 0, 1, 2, 3, 4, 5; got {pools}"):
+            small(pools=pools)
+
+    def test_the_form_that_is_usual_for_cifar(self):
+        """Five poolings and no dense layers: 14,728,266 parameters where each convolution has a bias too."""
+        model = architectures.create("vgg16_bn", input_shape=(32, 32, 3), classes=10, hidden=())
+        assert kb.graph.profile(model).trainable_params == 14_728_266 - 4_224
+
+
+@pytest.mark.parametrize("overrides", [{"depths": (2, 2)}, {"depths": ()}])
+def test_depths_and_widths_of_one_length(overrides):
+    with pytest.raises(ValueError, match=r"`depths` and `widths` must be of one length; got \("):
+        small(**overrides)
