@@ -85,7 +85,7 @@ class Table:
     def markdown(self) -> str:
         rule = ["---:" if heading in self.right else "---" for heading in self.headings]
         rows = [[_code(first), *map(_plain, others)] for first, *others in self.rows]
-        return "\n".join(f"| {' | '.join(cells)} |" for cells in (self.headings, rule, *rows))
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in (map(_plain, self.headings), rule, *rows))
 
     def html(self) -> str:
         sides = [' class="right"' if heading in self.right else "" for heading in self.headings]

@@ -1,7 +1,7 @@
-"""Prints the losses of the resident engine of whatever backend Keras runs on, a list for each of `CASES`.
+"""Prints the losses of the engine of whatever backend Keras runs on, a list for each of `CASES`.
 
-`python -m tests.benchmarks.losses FOLDER`, with weights for each network in the folder. The data is one batch, so that
-every backend trains on the same examples however it shuffles them.
+`python -m tests.benchmarks.losses FOLDER`, with weights for each network in the folder. Resident data is one batch, so
+that every backend trains on the same examples however it shuffles them; streamed batches are the same on all.
 """
 
 import json
@@ -14,11 +14,13 @@ from benchmarks import data, engines, glyphs, task
 
 BATCH = 64
 CASES = (
-    ("mlp_tiny", 20, "float32", "adam"),
-    ("lenet_tiny", 20, "float32", "sgd"),
+    ("mlp_tiny", 20, "float32", "adam", "resident", "training"),
+    ("lenet_tiny", 20, "float32", "sgd", "resident", "training"),
     # Batch normalisation amplifies rounding from step to step.
-    ("resnet_tiny", 1, "float32", "sgd"),
-    ("resnet_tiny", 20, "float64", "sgd"),
+    ("resnet_tiny", 1, "float32", "sgd", "resident", "training"),
+    ("resnet_tiny", 20, "float64", "sgd", "resident", "training"),
+    ("lenet_tiny", 20, "float32", "sgd", "stream", "training"),
+    ("resnet_tiny", 7, "float32", "sgd", "stream", "inference"),
 )
 
 
@@ -27,7 +29,7 @@ def main(folder: str) -> list[list[float]]:
     return [losses(folder, *case) for case in CASES]
 
 
-def losses(folder: str, arch: str, steps: int, floatx: str, optimizer: str) -> list[float]:
+def losses(folder: str, arch: str, steps: int, floatx: str, optimizer: str, kind: str, mode: str) -> list[float]:
     """The losses of `steps` steps."""
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(floatx)
@@ -40,7 +42,8 @@ def losses(folder: str, arch: str, steps: int, floatx: str, optimizer: str) -> l
     digits = data.Dataset("generated", "generated", x, y.astype("int32"), x, y.astype("int32"), 10)
     work = task.Classification(digits, augment=False)
     made = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": 0.01}})
-    engine = engines.create("resident", model, made, work, batch_size=BATCH, seed=0)
+    batch_size = BATCH // 4 if kind == "stream" else BATCH
+    engine = engines.create(model, made, work, engines.Plan(batch_size=batch_size, input=kind, mode=mode))
     engine.warm_up()
     return [engine.run(1) for _ in range(steps)]
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,18 @@ from tests.benchmarks.losses import CASES
 ROOT = Path(__file__).parents[2]
 
 
+def python(*arguments, backend):
+    """Runs a module on a backend."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def losses(tmp_path_factory):
     """A function from a backend to its losses, case by case, in a fresh process."""
@@ -29,14 +42,7 @@ def losses(tmp_path_factory):
         if importlib.util.find_spec(backend) is None:
             pytest.skip(f"{backend} is not installed")
         if backend not in known:
-            answer = subprocess.run(
-                [sys.executable, "-m", "tests.benchmarks.losses", str(folder)],
-                cwd=ROOT,
-                env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            answer = python("tests.benchmarks.losses", str(folder), backend=backend)
             assert answer.returncode == 0, answer.stderr
             known[backend] = json.loads(answer.stdout.splitlines()[-1])
         return known[backend]
@@ -50,3 +56,32 @@ def test_equal_losses(backend, case, losses):
     ours, expected = losses(backend)[case], losses("tensorflow")[case]
     assert len(set(expected)) == CASES[case][1], "the network must have learned something at each step"
     np.testing.assert_allclose(ours, expected, rtol=1e-4)
+
+
+# What is quickly told of each engine; all of it is run by the slow test.
+ALIKE = " or ".join(
+    (
+        "those_of_the_task",
+        "images_and_labels_of_its_rows",
+        "takes_every_example_once and stream-on-21",
+        "leaves_no_trace and not float32",
+        "what_follows and stream",
+        "loss_of_each_batch and off",
+        "several_inputs",
+        "peers and not takes_the_place and not of_another_size",
+        "test_trace",
+    )
+)
+FILES = [f"tests/benchmarks/test_{name}.py" for name in ("engines", "pipeline", "peers", "trace")]
+
+
+@pytest.mark.parametrize("which", [ALIKE, pytest.param("test", marks=pytest.mark.slow)], ids=["quick", "all"])
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_pass_what_this_one_passes(backend, which):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    if keras.backend.backend() == backend:
+        pytest.skip("these tests run in this process")
+    done = python("pytest", "-q", "-p", "no:cacheprovider", *FILES, "-k", which, backend=backend)
+    assert done.returncode == 0, done.stdout[-20_000:]
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 20

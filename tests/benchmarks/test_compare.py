@@ -38,8 +38,9 @@ def record(rate=100.0, **fields):
     environment = {"device": "CPU", "cpu": "Abacus 9", "cpu_cores": 2, "versions": {"keras": "3.12.0"}}
     environment |= {field: fields.pop(field) for field in ("device", "cpu", "cpu_cores") if field in fields}
     return {
-        "version": 1, "script": "throughput", "status": "ok", "arch": "resnet20", "overrides": [],
-        "dataset": "cifar10", "data": "tfds", "input": "resident", "mode": "training", "batch_size": 128,
+        "version": 2, "script": "throughput", "status": "ok", "arch": "resnet20", "overrides": [],
+        "dataset": "cifar10", "data": "tfds", "examples": 50_000, "input": "resident", "mode": "training", "peer": None,
+        "batch_size": 128, "augment": True,
         "backend": "jax", "dtype_policy": "float32", "jit": True, "optimizer": "sgd", "learning_rate": 0.1, "seed": 0,
         "params": 10, "trainable_params": 10, "macs": 10, "steps": 20, "images_per_second": rate, **fields,
         "environment": environment,
@@ -197,7 +198,9 @@ DIFFERENCES = [
     ("mode", {"mode": "inference"}, "training and inference"),
     ("dataset", {"dataset": "mnist"}, "cifar10 and mnist"),
     ("data", {"data": "npz:/data/mine.npz"}, "tfds and npz"),
+    ("augment", {"augment": False}, "on and off"),
     ("input", {"input": "fit"}, "resident and fit"),
+    ("peer", {"peer": "timm:resnet20"}, "none and timm:resnet20"),
     ("batch_size", {"batch_size": 256}, "128 and 256"),
     ("backend", {"backend": "torch"}, "jax and torch"),
     ("dtype_policy", {"dtype_policy": "mixed_bfloat16"}, "float32 and mixed_bfloat16"),
@@ -303,10 +306,10 @@ def test_old_records_tell_no_status_and_no_mode(compared):
     assert len(cells(compared(old, runs(FAST)))) == 1
 
 
-@pytest.mark.parametrize("version", [2, 0, None, "1"])
+@pytest.mark.parametrize("version", [1, 3, None, "2"])
 def test_another_version_is_refused(refused, version):
     told = refused(runs(SLOW), [*runs(FAST), record(1.0, version=version)])
-    assert told.endswith(f"b.jsonl, line 6, is a record of version {version}; only those of version 1 are compared")
+    assert told.endswith(f"b.jsonl, line 6, is a record of version {version}; only those of version 2 are compared")
 
 
 def test_a_missing_version_is_refused(refused):

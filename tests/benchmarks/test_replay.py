@@ -106,7 +106,7 @@ def training_step(model, inputs, forward):
 def fused(operation, *args, **kwargs):
     """As the TensorFlow engine calls operations without XLA."""
     if fused_norm.suits(operation, args[0]):
-        return fused_norm.batch_norm(operation, args[0])
+        return fused_norm.batch_norm(operation, args[0], training=True)
     return operation(*args, **kwargs)
 
 
@@ -127,6 +127,25 @@ def test_the_fused_normalisation_is_that_of_keras(shape, options):
     assert not np.allclose(ours[2][model.non_trainable_weights[1].path], start[3]), (
         "the moving variance must have moved"
     )
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("shape", [(6, 5, 7, 3), (1, 1, 1, 8)])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.7, "epsilon": 1e-2}])
+def test_in_inference_too_and_the_statistics_stay(shape, options, jit):
+    layer = keras.layers.BatchNormalization(**options)
+    layer.build(shape)
+    rng = np.random.default_rng(0)
+    layer.set_weights([rng.uniform(0.5, 2.0, weight.shape) for weight in layer.weights])
+    before = layer.get_weights()
+    x = tf.constant(rng.normal(3.0, 2.0, shape), tf.float32)
+    ours = tf.function(lambda x: fused_norm.batch_norm(layer, x, training=False), jit_compile=jit)(x)
+    np.testing.assert_allclose(ours, layer(x, training=False), rtol=1e-5, atol=1e-5)
+    gamma, beta, mean, variance = before
+    exact = (x.numpy() - mean) / np.sqrt(variance + options.get("epsilon", 1e-3)) * gamma + beta
+    np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-5)
+    for a, b in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_fused_normalisation_in_a_network_layer_by_layer():
@@ -173,9 +192,15 @@ def test_half_precision_keeps_float32_statistics(policy):
     layer = keras.layers.BatchNormalization(dtype=policy)
     x = tf.constant(np.random.default_rng(0).normal(3.0, 2.0, (8, 4, 4, 3)), tf.float32)
     layer.build(x.shape)
-    y = fused_norm.batch_norm(layer, x)
+    y = fused_norm.batch_norm(layer, x, training=True)
     assert y.dtype == layer.compute_dtype
     np.testing.assert_allclose(layer.moving_mean, 0.01 * np.mean(x, (0, 1, 2)), rtol=1e-2)
+    layer.set_weights([weight + np.float32([0.5, 1.0, 1.5]) for weight in layer.get_weights()])
+    y = fused_norm.batch_norm(layer, x, training=False)
+    assert y.dtype == layer.compute_dtype
+    np.testing.assert_allclose(
+        tf.cast(y, "float32"), tf.cast(layer(x, training=False), "float32"), rtol=0.02, atol=0.02
+    )
 
 
 def test_penalties_of_activities_do_not_pile_up():

@@ -129,7 +129,21 @@ WRONG = {
     "a folder for the record": ("throughput", [*LENET, "--out={folder}"], ["--out=", "can't be written"]),
     "positional": ("train", [*LENET, "arch=lenet"], ["unexpected argument 'arch=lenet'", "--name=value"]),
     "no flag": ("train", [*LENET, "--nonsense=1"], ["nonsense"]),
-    "no number": ("train", [*LENET, "--batch_size=many"], ["--batch_size=many"]),
+    "no number": ("train", [*LENET, "--batch_size=many"], ["--batch_size", "whole number above 0", "'many'"]),
+    "no examples": ("train", [*LENET, "--batch_size=0"], ["--batch_size", "whole number above 0", "'0'"]),
+    "fewer than none": ("throughput", [*LENET, "--batch_size=-3"], ["--batch_size", "whole number above 0", "'-3'"]),
+    "a part of an example": ("throughput", [*LENET, "--batch_size=1.5"], ["--batch_size", "'1.5'"]),
+    "the largest in training": ("train", [*LENET, "--batch_size=max"], ["--batch_size", "whole number", "'max'"]),
+    "unknown mode": ("throughput", [*LENET, "--mode=infer"], ["--mode", "training, inference", "'infer'"]),
+    "mode in training": ("train", [*LENET, "--mode=inference"], ["mode"]),
+    "unknown peer": ("throughput", [*LENET, "--peer=pytorch"], ["--peer", "did you mean torch?", "timm:NAME"]),
+    "the former input": ("throughput", [*LENET, "--input=plain_torch"], ["--input", "resident, stream, fit"]),
+    "unknown peer of keras": (
+        "throughput",
+        [*LENET, "--peer=keras_applications:Resnet50"],
+        ["--peer=keras_applications:Resnet50", "did you mean ResNet50?"],
+    ),
+    "a file for the trace": ("throughput", [*LENET, "--trace={folder}/digits.npz"], ["--trace=", "can't be made"]),
     "no steps": ("throughput", [*LENET, "--steps=0"], ["--steps=0"]),
     "data and synthetic": ("throughput", [*LENET, "--dataset=synthetic"], ["--dataset=synthetic takes no --data"]),
     "nothing to learn": ("train", ["--arch=lenet_tiny", "--dataset=synthetic"], ["synthetic", "benchmarks.throughput"]),
@@ -145,12 +159,22 @@ WRONG = {
     ),
 }  # fmt: skip
 
+if BACKEND == "torch":
+    del WRONG["a file for the trace"]
+else:
+    WRONG["a peer of another backend"] = (
+        "throughput",
+        [*LENET, "--peer=torch"],
+        ["--peer=torch", "KERAS_BACKEND=torch", f"got {BACKEND}"],
+    )
+
 SHORT = (*LENET, "--epochs=2", "--batch_size=32")
 RUNS = {
     "train": ("train", [*SHORT, "--out={folder}/train.jsonl", "--save={folder}/net.keras"]),
     "train again": ("train", [*SHORT, "--out={folder}/again.jsonl"]),
     "train otherwise": ("train", [*SHORT, "--out={folder}/again.jsonl", "--seed=1"]),
     "fit": ("train", [*SHORT, "--input=fit", "--out={folder}/fit.jsonl"]),
+    "streamed": ("train", [*SHORT, "--input=stream", "--augment", "--out={folder}/streamed.jsonl"]),
     "pairs": (
         "train",
         ["--arch=siamese_tiny", "--data=npz:{folder}/digits.npz", "--epochs=1", "--out={folder}/pairs.jsonl"],
@@ -159,6 +183,17 @@ RUNS = {
     "throughput without warm-up": (
         "throughput",
         [*LENET, "--steps=7", "--batch_size=16", "--warmup_steps=1", "--input=fit", "--out={folder}/throughput.jsonl"],
+    ),
+    "inference": (
+        "throughput",
+        [
+            *("--arch=mlp_784_64_10", "--data=npz:{folder}/digits.npz", "--batch_size=50", "--steps=30"),
+            *("--mode=inference", "--input=stream", "--out={folder}/inference.jsonl"),
+        ],
+    ),
+    "traced": (
+        "throughput",
+        [*LENET, "--steps=7", "--batch_size=16", "--jit=off", "--trace={folder}/trace", "--out={folder}/traced.jsonl"],
     ),
     "synthetic": (
         "throughput",
@@ -235,9 +270,9 @@ def test_a_run_says_what_it_did_and_complains_of_nothing(answers, name):
 
 
 COMMON = {
-    "version", "script", "arch", "overrides", "dataset", "data", "input", "batch_size", "backend", "dtype_policy",
-    "jit", "optimizer", "learning_rate", "seed", "params", "trainable_params", "macs", "environment",
-    "images_per_second", "compile_seconds", "final_loss", "steps",
+    "version", "script", "arch", "overrides", "dataset", "data", "examples", "input", "mode", "peer", "batch_size",
+    "augment", "backend", "dtype_policy", "jit", "optimizer", "optimizer_arguments", "learning_rate", "seed", "params",
+    "trainable_params", "macs", "environment", "images_per_second", "compile_seconds", "final_loss", "steps",
 }  # fmt: skip
 TRAIN = {"epochs", "train_seconds", "total_seconds", "test_accuracy"}
 THROUGHPUT = {"warmup_steps", "step_ms_p5", "step_ms_p50", "step_ms_p95", "block_steps", "block_seconds"}
@@ -247,10 +282,11 @@ def test_a_training_is_recorded(answers, folder):
     made = record(folder / "train.jsonl")
     assert set(made) >= COMMON | TRAIN
     expected = {
-        "version": 1, "script": "train", "arch": "lenet_tiny", "overrides": [], "dataset": "digits.npz",
-        "data": f"npz:{folder}/digits.npz", "input": "resident", "batch_size": 32, "backend": BACKEND,
-        "dtype_policy": "float32", "optimizer": "adam", "learning_rate": 2e-3, "seed": 0, "params": 3146,
-        "trainable_params": 3146, "macs": 111_008, "epochs": 2, "steps": 2 * (2000 // 32),
+        "version": 2, "script": "train", "arch": "lenet_tiny", "overrides": [], "dataset": "digits.npz",
+        "data": f"npz:{folder}/digits.npz", "examples": 2000, "input": "resident", "mode": "training", "peer": None,
+        "batch_size": 32, "augment": False, "backend": BACKEND, "dtype_policy": "float32", "optimizer": "adam",
+        "optimizer_arguments": {}, "learning_rate": 2e-3, "seed": 0, "params": 3146, "trainable_params": 3146,
+        "macs": 111_008, "epochs": 2, "steps": 2 * (2000 // 32),
     }  # fmt: skip
     assert {key: made[key] for key in expected} == expected
     assert 0.2 < made["test_accuracy"] <= 1
@@ -289,6 +325,42 @@ def test_fit_is_recorded_as_such(answers, folder):
     assert set(made) >= COMMON | TRAIN
     assert (made["input"], made["steps"]) == ("fit", 124)
     assert 0.2 < made["test_accuracy"] <= 1
+
+
+def test_streamed_data_is_recorded_as_such(answers, folder):
+    assert answers["streamed"][0] == 0
+    made = record(folder / "streamed.jsonl")
+    assert set(made) >= COMMON | TRAIN
+    assert (made["input"], made["augment"], made["steps"]) == ("stream", True, 124)
+    assert 0.2 < made["test_accuracy"] <= 1
+
+
+def test_inference_is_recorded_with_the_work_of_a_forward_pass_and_without_an_optimiser(answers, folder):
+    assert answers["inference"][0] == 0
+    made = record(folder / "inference.jsonl")
+    assert set(made) >= COMMON | THROUGHPUT
+    assert (made["mode"], made["input"], made["peer"], made["examples"]) == ("inference", "stream", None, 2000)
+    assert made["optimizer"] is made["optimizer_arguments"] is made["learning_rate"] is None
+    # 784 · 64 + 64 · 10 multiply-adds an image, each of them two operations.
+    assert made["macs"] == 50_816
+    assert made["flops_per_step"] == 2 * 50_816 * 50
+    assert made["flops_per_second"] == pytest.approx(made["flops_per_step"] * 30 / sum(made["block_seconds"]))
+    # Nothing is learned: the loss is that of random weights, about log 10.
+    assert 1.5 < made["final_loss"] < 4
+    assert "mlp_784_64_10 on digits.npz, inference in batches of 50, stream data" in answers["inference"][1]
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="there is no profiler")
+def test_a_profile_is_written_and_its_operations_recorded(answers, folder):
+    assert answers["traced"][0] == 0
+    assert list(folder.glob("trace/plugins/profile/*/*.xplane.pb"))
+    longest = record(folder / "traced.jsonl")["operation_ms"]
+    if BACKEND == "tensorflow":
+        assert any("Conv2D" in kind for kind in longest)
+        for kind, milliseconds in longest.items():
+            assert re.search(rf"{kind} .* {milliseconds:.2f} ms", answers["traced"][1])
+    for name in ("throughput", "inference"):
+        assert json.loads((folder / f"{name}.jsonl").read_text().splitlines()[0])["operation_ms"] is None
 
 
 def test_pairs_are_scored_as_pairs(answers, folder):
@@ -364,8 +436,9 @@ def test_help_is_for_reading(script):
         "arch", "override", "dataset", "data", "data_dir", "input", "batch_size", "optimizer", "optimizer_argument",
         "learning_rate", "augment", "dtype_policy", "jit", "seed", "out",
     }  # fmt: skip
-    assert told >= shared | ({"epochs", "save"} if script == "train" else {"steps", "warmup_steps"})
-    assert not told & ({"steps"} if script == "train" else {"epochs", "save"})
+    timing = {"steps", "warmup_steps", "mode", "peer", "trace"}
+    assert told >= shared | ({"epochs", "save"} if script == "train" else timing)
+    assert not told & (timing if script == "train" else {"epochs", "save"})
     assert max(map(len, done.stdout.splitlines())) <= 120
 
 
@@ -422,6 +495,50 @@ def test_jax_needs_no_tensorflow(folder, tmp_path, kind):
     done = python("-c", hidden, KERAS_BACKEND="jax")
     assert (done.returncode, done.stderr) == (0, "")
     assert record(tmp_path / "r.jsonl")["backend"] == "jax"
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+def test_without_tensorflow_streaming_says_what_to_install(folder):
+    hidden = HIDE.replace("runpy.run_module", "sys.argv += {arguments!r}\nrunpy.run_module").format(
+        module="tensorflow", arguments=["--arch=mlp_tiny", f"--data=npz:{folder}/digits.npz", "--input=stream"]
+    )
+    done = python("-c", hidden, KERAS_BACKEND="jax")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"error: --input=stream .* needs TensorFlow: pip install tensorflow\n", done.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["resident", "stream"])
+def test_kerass_own_network_runs_in_place_of_ours(folder, tmp_path, kind):
+    rng = np.random.default_rng(0)
+    images = {f"x_{split}": rng.integers(0, 256, (30, 64, 64, 3), dtype=np.uint8) for split in ("train", "test")}
+    np.savez(tmp_path / "noise.npz", **images, **{f"y_{split}": np.arange(30) % 10 for split in ("train", "test")})
+    done = python(
+        *("-m", "benchmarks.throughput", "--arch=resnet50", f"--data=npz:{tmp_path}/noise.npz", "--batch_size=4"),
+        *("--peer=keras_applications:ResNet50", f"--input={kind}", "--steps=3", "--warmup_steps=1", "--nopeak"),
+        f"--out={tmp_path}/runs.jsonl",
+        timeout=600,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    made = record(tmp_path / "runs.jsonl")
+    assert (made["arch"], made["peer"]) == ("resnet50", "keras_applications:ResNet50")
+    # Those of `keras.applications`: 26,560 biases more than ours.
+    assert made["trainable_params"] == keras.applications.ResNet50(weights=None, classes=10).count_params() - 53_120
+    assert "keras_applications:ResNet50 for resnet50 on noise.npz" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
+@pytest.mark.parametrize("mode", ["training", "inference"])
+def test_a_peer_in_pytorch_runs_in_place_of_ours(folder, tmp_path, mode):
+    done = python(
+        *("-m", "benchmarks.throughput", "--arch=lenet", f"--data=npz:{folder}/digits.npz", "--batch_size=50"),
+        *("--peer=torch", f"--mode={mode}", "--steps=10", "--nopeak", f"--out={tmp_path}/runs.jsonl"),
+        KERAS_BACKEND="torch",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    made = record(tmp_path / "runs.jsonl")
+    assert (made["peer"], made["mode"], made["backend"], made["trainable_params"]) == ("torch", mode, "torch", 582_026)
 
 
 @pytest.mark.slow

@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras import layers, ops
 
 import architectures
 from benchmarks import task
@@ -90,6 +91,36 @@ def test_without_augmentation_a_batch_is_its_rows(small):
     (x,), y = work.draw(work.train, rows, below_one(4, work.randoms))
     np.testing.assert_array_equal(array(x), images.x_train[rows])
     np.testing.assert_array_equal(array(y), images.y_train[rows])
+
+
+NUMPY = SimpleNamespace(
+    arange=np.arange,
+    cast=lambda x, dtype: np.asarray(x).astype(dtype),
+    minimum=np.minimum,
+    mod=np.mod,
+    reshape=np.reshape,
+    take=np.take,
+    where=np.where,
+)
+
+
+@pytest.mark.parametrize("kind", ["plain", "augmented", "pairs", "synthetic"])
+def test_batches_are_the_same_by_other_functions(small, kind):
+    images = small(40, (8, 8, 3))
+    work = {
+        "plain": lambda: Classification(images, augment=False),
+        "augmented": lambda: Classification(images, augment=True),
+        "pairs": lambda: Pairs(images),
+        "synthetic": lambda: Synthetic(architectures.create("multi_input_tiny"), batch_size=8, seed=0),
+    }[kind]()
+    rows = np.random.default_rng(0).integers(0, work.count, 64).astype("int32")
+    uniform = below_one(64, work.randoms, seed=1)
+    by_numpy = work.draw(work.train, rows, uniform, ops=NUMPY)
+    by_keras = work.draw(work.train, *(ops.convert_to_tensor(x) for x in (rows, uniform)))
+    for ours, theirs in zip([*by_numpy[0], by_numpy[1]], [*by_keras[0], by_keras[1]], strict=True):
+        assert type(ours) is np.ndarray
+        assert ours.dtype == array(theirs).dtype
+        np.testing.assert_array_equal(ours, array(theirs))
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (3, 5, 2)])
@@ -286,6 +317,34 @@ def test_synthetic_losses_are_those_of_probabilities_where_the_outputs_are_such(
     y = rng.integers(0, 2, (8, 2)).astype("int32")
     expected = sum(-np.where(y[:, i] == 1, np.log(q[:, 0]), np.log(1 - q[:, 0])).mean() for i, q in enumerate(p))
     assert float(work.loss(p, y)) == pytest.approx(expected, rel=1e-5)
+
+
+ENDINGS = {
+    "softmax": (lambda x: layers.Dense(4, "softmax")(x), True),
+    "sigmoid": (lambda x: layers.Dense(1, "sigmoid")(x), True),
+    "softmax by itself": (lambda x: layers.Activation("softmax")(layers.Dense(4)(x)), True),
+    "softmax called logits": (lambda x: layers.Dense(4, "softmax", name="logits")(x), True),
+    "logits": (lambda x: layers.Dense(4, name="logits")(x), False),
+    "logits called predictions": (lambda x: layers.Dense(4, name="predictions")(x), False),
+    "a logit": (lambda x: layers.Dense(1)(x), False),
+    "no activation": (lambda x: layers.Activation("linear", name="probabilities")(layers.Dense(4)(x)), False),
+    "no activations at all": (lambda x: layers.Reshape((4,))(layers.Dense(4)(x)), False),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_synthetic_losses_are_of_what_the_network_ends_in(name):
+    ending, is_probability = ENDINGS[name]
+    x = keras.Input((3,))
+    model = keras.Model(x, ending(x))
+    work = Synthetic(model, batch_size=8, seed=0)
+    rng = np.random.default_rng(0)
+    z, classes = rng.normal(0, 2, (8, model.output_shape[-1])).astype("float32"), max(2, model.output_shape[-1])
+    y = rng.integers(0, classes, (8, 1)).astype("int32")
+    # One logit is that of class 1 beside a logit of 0 of class 0.
+    log_p = log_softmax(z if z.shape[1] > 1 else np.concatenate([0 * z, z], axis=1))
+    outputs = np.exp(log_p if z.shape[1] > 1 else log_p[:, 1:]).astype("float32") if is_probability else z
+    assert float(work.loss([outputs], y)) == pytest.approx(-log_p[np.arange(8), y[:, 0]].mean(), rel=1e-4)
 
 
 LARGE = {"resnet110", "resnet164_preact", "resnet50", "resnet101", "resnet152", "resnet50_v1_5", "resnet56", "resnet44"}
