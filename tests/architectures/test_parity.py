@@ -11,15 +11,9 @@ import numpy as np
 import pytest
 
 import architectures
+from tests.architectures.daily import SLOW
 
 ROWS = [arch for arch in architectures.names() if architectures.variant(arch).keras is not None]
-# Larger sizes of networks that are compared every day.
-SLOW = {
-    *(f"efficientnet_b{i}" for i in (1, 3, 4, 5, 6, 7)),
-    *(f"efficientnet_v2_{size}" for size in ("b1", "b2", "m", "l")),
-    "nasnet_large",
-    *(f"convnext_{size}" for size in ("small", "base", "large", "xlarge")),
-}
 TOLERANCE = 1e-4
 
 
@@ -53,18 +47,20 @@ def images(shape, count=2, seed=1):
 def scramble(model, shape, seed=0):
     """Random weights and random moving statistics, none of them at the value it begins with."""
     rng = np.random.default_rng(seed)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    # Without a normalisation the signal must not fade behind the activations, nor drown in the biases.
+    gain, shift = (1, 0.2) if norms else (np.sqrt(2), 0.02)
     for weight in model.weights:
         if weight.name == "gamma":
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
         elif weight.name in ("beta", "bias"):
-            weight.assign(rng.normal(0, 0.2, weight.shape))
+            weight.assign(rng.normal(0, shift, weight.shape))
         elif "kernel" in weight.name:
-            weight.assign(rng.normal(0, 1 / np.sqrt(np.prod(weight.shape[:-1])), weight.shape))
+            weight.assign(rng.normal(0, gain / np.sqrt(np.prod(weight.shape[:-1])), weight.shape))
         elif weight.trainable:
             # Factors in a layer of their own, which begin so near zero that what they scale would not be seen.
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
     # Statistics near those of some images, so that the signal neither fades nor grows with the depth, but not at them.
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

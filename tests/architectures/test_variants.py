@@ -33,15 +33,11 @@ from kblocks.graph import profile
 from kblocks.residual import preact_basic
 from kblocks.style import batch_norm
 from tests.architectures import pin
+from tests.architectures.daily import LARGE, SLOW
 
 ROWS = architectures.names()
 # By their source, not by name: one network is called tiny by its authors.
 TINY = [name for name in ROWS if architectures.variant(name).source == "for tests"]
-SLOW_TO_BUILD = {
-    *("resnet101", "resnet152", "nasnet_large", "convnext_large", "convnext_xlarge"),
-    *(f"efficientnet_{size}" for size in ("b3", "b4", "b5", "b6", "b7", "v2_m", "v2_l")),
-}
-LARGE = {name for name in ROWS if architectures.variant(name).classes == 1000}
 
 IMAGE_FAMILIES = {
     "mlp": mlp,
@@ -73,7 +69,7 @@ def model(request):
     return architectures.create(request.param)
 
 
-every_row = pytest.mark.parametrize("model", rows(ROWS, SLOW_TO_BUILD), indirect=True, scope="module")
+every_row = pytest.mark.parametrize("model", rows(ROWS, SLOW), indirect=True, scope="module")
 
 
 @every_row

@@ -63,7 +63,7 @@ ALIKE = " or ".join(
     (
         "those_of_the_task",
         "images_and_labels_of_its_rows",
-        "takes_every_example_once and stream-on-21",
+        "takes_every_example_once and stream-off-21",
         "leaves_no_trace and not float32",
         "what_follows and stream",
         "loss_of_each_batch and off",

@@ -86,12 +86,21 @@ def test_conv_of_rows_and_columns(sides, stride, dilation, numbers, evaluate, sc
 
 @pytest.mark.parametrize(("sides", "pads"), [((1, 3), (0, 1)), ((5, 3), (2, 1)), ([3, 1], (1, 0))])
 def test_rows_and_columns_padded_symmetrically_and_not_at_all(sides, pads, numbers, evaluate, scramble):
-    data = numbers(2, 9, 7, 4)
-    model, (kernel,) = model_of(scramble, conv.conv, 6, sides, stride=2, style=SYMMETRIC)
-    expected = slide(np.pad(data, [(0, 0), *((pad, pad) for pad in pads), (0, 0)]), kernel, 2)
-    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
-    model, (kernel,) = model_of(scramble, conv.conv, 6, sides, stride=2, style=VALID)
-    np.testing.assert_allclose(evaluate(model, data), slide(data, kernel, 2), rtol=1e-4, atol=1e-4)
+    # At even sizes, where "same" is not symmetric.
+    x = keras.Input((8, 6, 4))
+    data = numbers(2, 8, 6, 4)
+    for style, before in ((SYMMETRIC, pads), (VALID, (0, 0))):
+        model = scramble(keras.Model(x, conv.conv(x, 6, sides, stride=2, style=style, name="probe")))
+        kernel = ops.convert_to_numpy(model.get_layer("probe").kernel)
+        expected = slide(np.pad(data, [(0, 0), *((pad, pad) for pad in before), (0, 0)]), kernel, 2)
+        np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("sides", "image"), [((1, 9), (3, 9)), ((9, 1), (9, 3)), ((1, 9), (None, 9))])
+def test_a_row_needs_width_and_a_column_height(sides, image):
+    conv.conv(keras.Input((*image, 4)), 6, sides, style=VALID)
+    with pytest.raises(ValueError, match=f"`x` must be at least {sides[1]}×{sides[0]} for a window of "):
+        conv.conv(keras.Input((3, 3, 4)), 6, sides[::-1], style=VALID)
 
 
 @pytest.mark.parametrize("order", ["conv_norm", "conv_norm_act", "norm_act_conv"])
