@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
         shape = ", ".join("×".join(map(str, shape)) for shape in row.input_shapes)
         table.add_row(name, family(name), shape, f"{row.classes:,}", f"{row.params:,}", f"{row.macs:,}", row.source)
     # A pipe has no width of its own; sources then stand on one line each.
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
     return 0
 
 

@@ -76,7 +76,8 @@ def _copy(source: keras.Model, target: keras.Model, names: Mapping[str, str], sk
         )
     values, shifts = {}, {}
     for name, layer in targets.items():
-        theirs = {weight.name: keras.ops.convert_to_numpy(weight) for weight in sources[names[name]].weights}
+        from_layer = sources[names[name]]
+        theirs = {w.name: value for w, value in zip(from_layer.weights, from_layer.get_weights(), strict=True)}
         if len(theirs) == len(layer.weights) == 1:
             # A scale or a table that the two keep in layers of different kinds.
             theirs = {layer.weights[0].name: next(iter(theirs.values()))}

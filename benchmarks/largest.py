@@ -28,7 +28,7 @@ from benchmarks import console, records
 from benchmarks.console import UsageError
 
 PROGRAM = ("-m", "benchmarks.throughput")
-TRIAL = ("--steps=1", "--warmup_steps=1", "--nopeak")
+TRIAL = ("--steps=1", "--warmup_steps=1", "--nopeak", "--trace=")
 KERNEL = Path("/proc")
 SHARE = 0.9  # of the free main memory, for a trial
 INTERVAL = 0.01  # seconds between looks at a trial

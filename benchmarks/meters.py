@@ -32,8 +32,16 @@ OUT_OF_MEMORY = (
         "InternalError",
         r"cuda_error_out_of_memory|failed to allocate memory|dst tensor is not initialized",
     ),
-    ("jax", "JaxRuntimeError", rf"resource_exhausted.*({MEMORY_RAN_OUT})|cuda_error_out_of_memory"),
-    ("jaxlib", "XlaRuntimeError", rf"resource_exhausted.*({MEMORY_RAN_OUT})|cuda_error_out_of_memory"),
+    (
+        "jax",
+        "JaxRuntimeError",
+        rf"resource_exhausted.*({MEMORY_RAN_OUT})|cuda_error_out_of_memory|out of memory allocating \d+ bytes",
+    ),
+    (
+        "jaxlib",
+        "XlaRuntimeError",
+        rf"resource_exhausted.*({MEMORY_RAN_OUT})|cuda_error_out_of_memory|out of memory allocating \d+ bytes",
+    ),
     ("torch", "OutOfMemoryError", ""),
     ("torch", "AcceleratorError", r"\b(cuda|hip) error: out of memory"),
     (

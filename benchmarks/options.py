@@ -15,6 +15,8 @@ from benchmarks.console import UsageError
 with quiet.start_up():
     import keras
 
+    keras.ops.zeros(())  # the backend looks for its devices now, and not in the middle of the output
+
 import architectures
 import kblocks
 from benchmarks import data, engines, environment, peers, recipes, records, task
@@ -187,7 +189,6 @@ def job(
     keras.config.set_dtype_policy(FLAGS.dtype_policy)
     with quiet.start_up():  # Keras seeds TensorFlow too where it finds it, and imports it for that
         keras.utils.set_random_seed(FLAGS.seed)
-        keras.ops.zeros(())  # the backend looks for its devices now, and not in the middle of the output
     plan = recipes.recipe(architectures.family(arch))
     batch = batch_size() or plan.batch_size
     if name == "synthetic":

@@ -310,7 +310,9 @@ def _paint_roofline(rows: Sequence[Row], named: Sequence[Row], height: float, lo
         axes.plot([first, ridge, last], [first * slope, roof, roof], color="black", linewidth=1.2)
         axes.plot(ridge, roof, "o", color="black", markerfacecolor="white")
         words = f"{precision}: {rounded(roof)} {prefix}FLOP/s, ridge at {rounded(ridge)} FLOP/byte"
-        axes.annotate(words, (ridge, roof), xytext=(-4, 4), textcoords="offset points", ha="right", fontsize=8)
+        # On the side of the ridge where there is more room.
+        side, step = ("right", -4) if ridge**2 > first * last else ("left", 4)
+        axes.annotate(words, (ridge, roof), xytext=(step, 4), textcoords="offset points", ha=side, fontsize=8)
     along = {"rotation": math.degrees(math.atan(slope)), "rotation_mode": "anchor", "transform_rotates_text": True}
     axes.text(1.3 * first, 1.35 * first * slope, f"{rounded(slope)} {prefix}B/s", fontsize=8, **along)
 

@@ -302,7 +302,7 @@ def crop_and_flip(framed: Any, rows: Any, uniform: Any, shape: tuple[int, int, i
 
 def normalise(x: Any, mean: np.ndarray, std: np.ndarray) -> Any:
     """`(x / 255 − mean) / std`, as one multiplication and one addition."""
-    return ops.cast(x, "float32") * (1 / (255 * std)) - mean / std
+    return ops.subtract(ops.multiply(ops.cast(x, "float32"), 1 / (255 * std)), mean / std)
 
 
 def normalised(model: Model, mean: np.ndarray, std: np.ndarray) -> Model:

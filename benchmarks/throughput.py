@@ -68,25 +68,34 @@ def main() -> None:
     planned = FLAGS.steps + (FLAGS.warmup_steps or 0)
     # Each call of `fit` sets itself up anew, which a user pays once an epoch: a few long blocks are fair to it.
     block = max(1, FLAGS.steps // FIT_BLOCKS if FLAGS.input == "fit" else min(MOST_STEPS, FLAGS.steps // BLOCKS))
-    job = options.job(arch="resnet20", dataset="cifar10", steps=planned, block=block, mode=FLAGS.mode, peer=FLAGS.peer)
+    try:
+        job = options.job(
+            arch="resnet20", dataset="cifar10", steps=planned, block=block, mode=FLAGS.mode, peer=FLAGS.peer
+        )
+    except Exception as error:
+        raise too_large(error) from None
     if search:
         first = recipes.recipe(architectures.family(job.arch)).batch_size
         most = None if job.dataset == "synthetic" else job.task.count
-        largest.hand_over(first, most, {**job.record("throughput"), "steps": FLAGS.steps}, FLAGS.out)
+        largest.hand_over(first, most, {**job.record("throughput"), "examples": most, "steps": FLAGS.steps}, FLAGS.out)
     console.say(title(job.record("throughput")))
     try:
         figures = measure(job, start)
     except Exception as error:
-        if not meters.is_out_of_memory(error):
-            raise
-        write({**job.record("throughput"), "status": "out_of_memory", "steps": FLAGS.steps})
-        raise UsageError(
-            f"{job.arch} in batches of {job.batch_size} takes more memory than there is: try a smaller --batch_size"
-        ) from None
-    longest = trace.write(FLAGS.trace, job.engine) if FLAGS.trace is not None else None
+        if meters.is_out_of_memory(error):
+            write({**job.record("throughput"), "status": "out_of_memory", "steps": FLAGS.steps})
+        raise too_large(error) from None
+    longest = trace.write(FLAGS.trace, job.engine) if FLAGS.trace else None
     record = {**job.record("throughput"), **figures, "operation_ms": longest}
     show(record)
     write(record)
+
+
+def too_large(error: Exception) -> Exception:
+    """What to tell of memory that ran out; any other error as it is."""
+    if not meters.is_out_of_memory(error):
+        return error
+    return UsageError("this takes more memory than there is: try a smaller --batch_size")
 
 
 def check() -> None:
@@ -95,7 +104,7 @@ def check() -> None:
     options.choose("mode", FLAGS.mode, engines.MODES)
     if FLAGS.peer is not None and not FLAGS.peer.startswith(("timm:", peers.PREFIX)):
         options.choose("peer", FLAGS.peer, ("torch", "timm:NAME", f"{peers.PREFIX}NAME"))
-    if FLAGS.trace is not None:
+    if FLAGS.trace:
         trace.check(FLAGS.trace)
 
 

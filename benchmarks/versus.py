@@ -25,11 +25,15 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import throughput  # first: it imports Keras, and keeps TensorFlow's notices out of the terminal
+# This process starts others and computes nothing: a backend that saw the GPU would keep its memory from them.
+ENVIRONMENT = dict(os.environ)
+os.environ |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+
+from benchmarks import throughput  # noqa: E402, first: it imports Keras
 
 # isort: split
-from benchmarks import compare, console, options, peers, records
-from benchmarks.console import UsageError
+from benchmarks import compare, console, options, peers, records  # noqa: E402
+from benchmarks.console import UsageError  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(throughput)
@@ -92,7 +96,7 @@ def sides() -> tuple[tuple[list[str], dict[str, str]], tuple[list[str], dict[str
     FLAGS.peer = peer
 
     shared = given(("peer", "runs", "out", "fail_below", "across", "peak"))
-    ours, theirs, environment = list(shared), list(shared), dict(os.environ)
+    ours, theirs, environment = list(shared), list(shared), dict(ENVIRONMENT)
     if peer == "fit":
         ours += ["--noaugment"] * (FLAGS.dataset != "synthetic")
         theirs = [*ours, "--input=fit"]
@@ -102,7 +106,7 @@ def sides() -> tuple[tuple[list[str], dict[str, str]], tuple[list[str], dict[str
         theirs += [f"--peer={peer}"]
     if peer.startswith(("torch", "timm:")):
         environment["KERAS_BACKEND"] = "torch"
-    return (ours, dict(os.environ)), (theirs, environment)
+    return (ours, ENVIRONMENT), (theirs, environment)
 
 
 def given(without: Sequence[str]) -> list[str]:

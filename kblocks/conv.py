@@ -41,7 +41,8 @@ def conv(
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`; with padding `"valid"`
-        `ceil((size − dilation · (kernel_size − 1)) / stride)` for each size.
+        `ceil((size − dilation · (kernel_size − 1)) / stride)` for each size, with `"floor"`
+        `floor(size / stride)`.
 
     Raises:
         ValueError: `x` is not of rank 4, a size is not a positive integer, or `groups` does not divide both widths.

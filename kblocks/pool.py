@@ -22,7 +22,8 @@ def max_pool(
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), channels)`; with padding `"valid"`
-        `ceil((size_of_x − size + 1) / stride)` for each size.
+        `ceil((size_of_x − size + 1) / stride)` for each size, with `"floor"`
+        `floor(size_of_x / stride)`.
 
     Raises:
         ValueError: `x` is not of rank 4, or a size is not a positive integer.
@@ -50,7 +51,8 @@ def avg_pool(
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), channels)`; with padding `"valid"`
-        `ceil((size_of_x − size + 1) / stride)` for each size.
+        `ceil((size_of_x − size + 1) / stride)` for each size, with `"floor"`
+        `floor(size_of_x / stride)`.
 
     Raises:
         ValueError: `x` is not of rank 4, or a size is not a positive integer.

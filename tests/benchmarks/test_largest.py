@@ -407,7 +407,7 @@ def checkout(tmp_path):
         return subprocess.run(
             [sys.executable, "-m", "benchmarks.throughput", *arguments],
             cwd=package.parent,
-            env={**os.environ, "PYTHONPATH": ""},
+            env={**os.environ, "PYTHONPATH": "", "PYTHONUNBUFFERED": ""},
             capture_output=True,
             text=True,
             timeout=100,

@@ -135,7 +135,6 @@ WRONG = {
     "a part of an example": ("throughput", [*LENET, "--batch_size=1.5"], ["--batch_size", "'1.5'"]),
     "the largest in training": ("train", [*LENET, "--batch_size=max"], ["--batch_size", "whole number", "'max'"]),
     "unknown mode": ("throughput", [*LENET, "--mode=infer"], ["--mode", "training, inference", "'infer'"]),
-    "mode in training": ("train", [*LENET, "--mode=inference"], ["mode"]),
     "unknown peer": ("throughput", [*LENET, "--peer=pytorch"], ["--peer", "did you mean torch?", "timm:NAME"]),
     "the former input": ("throughput", [*LENET, "--input=plain_torch"], ["--input", "resident, stream, fit"]),
     "unknown peer of keras": (

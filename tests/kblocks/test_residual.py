@@ -356,6 +356,12 @@ def test_only_the_last_convolution_of_a_preact_bottleneck_gets_the_bias(use_bias
     assert {"u_conv1", "u_conv2", "u_shortcut"} <= set(found)
 
 
+@pytest.mark.parametrize(("widen_last", "widths"), [(False, [6, 6, 6]), (True, [4, 4, 6])])
+def test_where_a_separable_unit_widens(widen_last, widths):
+    model = unit_model(residual.separable, 4, 6, widen_last=widen_last)
+    assert [model.get_layer(f"u_conv{i}").filters for i in (1, 2, 3)] == widths
+
+
 def test_a_separable_unit_in_numpy(numbers, evaluate):
     model = unit_model(residual.separable, 4, 6, size=7, stride=2, depth=2, activate_first=False, widen_last=True)
     rng = np.random.default_rng(0)
