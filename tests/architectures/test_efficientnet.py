@@ -232,6 +232,12 @@ def test_images_are_prepared_as_theirs(size):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(ours(x)), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_large_networks_of_version_2_alone_are_not_prepared_by_colour():
+    ways = {arch: architectures.variant(arch).preprocessing for arch in [*TORCHVISION, *AUTHORS]}
+    large = {f"efficientnet_v2_{size}" for size in "sml"}
+    assert ways == {arch: "unit128" if arch in large else "torch" for arch in ways}
+
+
 @sizes
 def test_normalisations_are_theirs(size):
     found, expected = (

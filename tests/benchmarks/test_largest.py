@@ -94,6 +94,7 @@ flags.DEFINE_string("arch", "", "")
 flags.DEFINE_integer("steps", 50, "")
 flags.DEFINE_integer("warmup_steps", None, "")
 flags.DEFINE_bool("peak", True, "")
+flags.DEFINE_string("trace", None, "")
 left = FLAGS(sys.argv)[1:]
 what, _, value = FLAGS.arch.partition(":")
 
@@ -370,6 +371,7 @@ flags.DEFINE_integer("memory_bytes", None, "")
 flags.DEFINE_integer("steps", 50, "")
 flags.DEFINE_integer("warmup_steps", None, "")
 flags.DEFINE_bool("peak", True, "")
+flags.DEFINE_string("trace", None, "")
 
 
 def main():
