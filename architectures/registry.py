@@ -47,6 +47,15 @@ KINDS = (
     (str, "a string"),
 )
 
+# The sides of images for which the networks of larger ones were not made: those of MNIST and CIFAR, and below.
+SMALL = 32
+
+# The overrides that say how small an image becomes, each with what leaves more of it.
+DOWN_SAMPLING = {
+    "stem": "`stem=kblocks.stem.cifar` and `stem=kblocks.stem.mnist` leave more, any `stem=` asks for it",
+    "pools": "fewer `pools=` leave more, any `pools=` asks for it",
+}
+
 FAMILIES: tuple[ModuleType, ...] = (
     mlp,
     multi_input,
@@ -154,7 +163,8 @@ def create(
         A functional model of stock Keras layers.
 
     Raises:
-        ValueError: no row has that name, an argument is out of its range, or the input is too small for the network.
+        ValueError: no row has that name, an argument is out of its range, or the input is too small for the network: of
+            images of up to 32×32 more than 1×1 must be left, unless a `stem=` or `pools=` is given.
         TypeError: an override is no field of the spec.
         FileNotFoundError: there is no file `weights`.
 
@@ -183,9 +193,10 @@ def create(
     try:
         prepared = [preprocess(inputs[0], row.preprocessing, name="preprocess")] if preprocessing else inputs
         outputs = module.build(spec, prepared, int(classes), pooling)
+        model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=name or arch)
+        _check_end(model, spec, overrides)
     except ValueError as error:
         raise ValueError(f"{arch} can't be built for inputs of {_text(wanted)}: {error}") from error
-    model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=name or arch)
     if weights is not None:
 
         def sibling() -> keras.Model:
@@ -235,6 +246,17 @@ def _override(arch: str, spec: Any, overrides: dict[str, Any]) -> Any:
         if not isinstance(value, kind):
             raise TypeError(f"{arch} takes {what} for the override `{key}`; got {value!r}")
     return dataclasses.replace(spec, **overrides)
+
+
+def _check_end(model: keras.Model, spec: Any, overrides: Collection[str]) -> None:
+    """Raises where of a small image a single position is left, which nobody asked for."""
+    ways = [way for field, way in DOWN_SAMPLING.items() if hasattr(spec, field)]
+    if not ways or not DOWN_SAMPLING.keys().isdisjoint(overrides):
+        return
+    pools = [layer.input for layer in model.layers if layer.name == "pool"]
+    size, features = model.inputs[0].shape[1:3], [*pools, model.outputs[0]][0]
+    if None not in size and 1 < max(size) <= SMALL and features.shape[1:-1] == (1, 1):
+        raise ValueError(f"its features would be of 1×1 ({'; '.join(ways)})")
 
 
 def _text(several: tuple[Shape, ...]) -> str:

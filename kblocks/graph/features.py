@@ -14,7 +14,8 @@ def features(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> ker
     """The last tensor of a network at each stride, as a model with as many outputs; the weights are shared.
 
     A tensor's stride is what its height is smaller by than the image's, rounded to a power of two. Of the tensors of a
-    stride the last is taken that ends a block, which is called `…_out`; in a network that names none so, the last.
+    stride the last is taken that ends a block, which is called `…_out`; in a network that names none so, the last. At
+    the stride at which the network ends it is what the head takes.
 
     Args:
         model: functional, of one image of known height.
@@ -39,23 +40,30 @@ def features(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> ker
     if len(image.shape) != 4 or image.shape[1] is None:
         raise ValueError(f"`model` must take an image of known height; got inputs of shape {tuple(image.shape)}")
     found: dict[int, dict[str, KerasTensor]] = {}
-    for name in _called_once(model):
-        y = model.get_layer(name).output
-        if isinstance(y, KerasTensor) and len(y.shape) == 4 and y.shape[1]:
-            found.setdefault(2 ** round(math.log2(image.shape[1] / y.shape[1])), {})[name] = y
+    for name, y in _images(model).items():
+        found.setdefault(_stride(image, y), {})[name] = y
     for stride in strides:
         if stride not in found:
             raise ValueError(
                 f"`strides` must be of {', '.join(map(str, sorted(found)))} for {model.name}; got {stride}"
             )
-    return keras.Model(image, [_end(found[stride]) for stride in strides], name=f"{model.name}_features")
+    ends = {stride: _end(tensors) for stride, tensors in found.items()}
+    # Only the first output's: others come from the middle.
+    last = [*_images(keras.Model(image, model.outputs[0])).values()][-1]
+    ends[_stride(image, last)] = last
+    return keras.Model(image, [ends[stride] for stride in strides], name=f"{model.name}_features")
 
 
-def _called_once(model: keras.Model) -> list[str]:
-    """The layers that stand at one place of the graph, in the order of the calls."""
+def _stride(image: KerasTensor, y: KerasTensor) -> int:
+    return 2 ** round(math.log2(image.shape[1] / y.shape[1]))
+
+
+def _images(model: keras.Model) -> dict[str, KerasTensor]:
+    """What the layers give that stand at one place of the graph, where it is an image, in the order of the calls."""
     names = [entry["name"] for entry, _, _ in calls(model.get_config())]
-    layers = {layer.name for layer in model.layers}
-    return [name for name, count in Counter(names).items() if count == 1 and name in layers]
+    layers = {layer.name: layer for layer in model.layers}
+    tensors = {name: layers[name].output for name, count in Counter(names).items() if count == 1 and name in layers}
+    return {name: y for name, y in tensors.items() if isinstance(y, KerasTensor) and len(y.shape) == 4 and y.shape[1]}
 
 
 def _end(tensors: dict[str, KerasTensor]) -> KerasTensor:

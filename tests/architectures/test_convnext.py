@@ -145,7 +145,7 @@ def test_what_is_pooled_is_normalised_after_the_pooling():
 def scrambled(**arguments):
     """Keras's smallest, under another name, with factors that are not next to zero."""
     model = keras.applications.ConvNeXtTiny(
-        weights=None, include_preprocessing=False, input_shape=(32, 32, 3), name="theirs", **arguments
+        weights=None, include_preprocessing=False, input_shape=(64, 64, 3), name="theirs", **arguments
     )
     rng = np.random.default_rng(1)
     for weight in model.weights:
@@ -159,21 +159,21 @@ def headed():
 
 
 def test_a_network_of_keras_by_any_name(headed):
-    ours = architectures.create("convnext_tiny", input_shape=(32, 32, 3), classes=7)
+    ours = architectures.create("convnext_tiny", input_shape=(64, 64, 3), classes=7)
     architectures.port_from_keras(ours, headed)
-    x = images(2, 32, 32, 3)
+    x = images(2, 64, 64, 3)
     np.testing.assert_allclose(predict(ours, x), predict(headed, x), rtol=1e-3, atol=1e-3)
 
 
 def test_features_from_a_network_with_a_head_and_logits_from_one_without(headed):
-    x = images(2, 32, 32, 3)
-    features = architectures.create("convnext_tiny", input_shape=(32, 32, 3), classes=0, pooling="avg")
+    x = images(2, 64, 64, 3)
+    features = architectures.create("convnext_tiny", input_shape=(64, 64, 3), classes=0, pooling="avg")
     architectures.port_from_keras(features, headed)
     expected = predict(keras.Model(headed.input, headed.get_layer("theirs_head_layernorm").output), x)
     np.testing.assert_allclose(predict(features, x), expected, rtol=1e-3, atol=1e-3)
 
     headless = scrambled(include_top=False, pooling="avg")
-    ours = architectures.create("convnext_tiny", input_shape=(32, 32, 3), classes=3)
+    ours = architectures.create("convnext_tiny", input_shape=(64, 64, 3), classes=3)
     architectures.port_from_keras(ours, headless, skip=["logits"])
     found = predict(keras.Model(ours.input, ours.get_layer("norm").output), x)
     np.testing.assert_allclose(found, predict(headless, x), rtol=1e-3, atol=1e-3)

@@ -132,12 +132,12 @@ def test_shapes_by_layer_name():
 @pytest.mark.parametrize(
     ("input_shape", "overrides", "side"),
     [
-        ((32, 32, 3), {}, 1),
+        ((32, 32, 3), {"stem": kb.stem.nasnet}, 1),
         ((32, 32, 3), {"stem": kb.stem.cifar}, 2),
         ((28, 28, 1), {"stem": kb.stem.cifar}, 2),
         ((32, 32, 3), {"stem": kb.stem.cifar, "stem_widths": ()}, 8),
         ((28, 28, 1), {"stem": kb.stem.cifar, "stem_widths": ()}, 7),
-        ((9, 5, 3), {}, 1),
+        ((9, 5, 3), {"stem": kb.stem.nasnet}, 1),
     ],
 )
 def test_small_images(input_shape, overrides, side):
@@ -147,6 +147,11 @@ def test_small_images(input_shape, overrides, side):
     assert model.get_layer("act").output.shape == (None, side, side, 24)
     x = np.random.default_rng(0).normal(size=(2, *input_shape)).astype("float32")
     assert np.isfinite(keras.ops.convert_to_numpy(model(x))).all()
+
+
+def test_a_single_position_is_asked_for():
+    with pytest.raises(ValueError, match=r"32×32×3: its features would be of 1×1 \(`stem=kblocks\.stem\.cifar` and"):
+        architectures.create("nasnet_mobile", input_shape=(32, 32, 3), depths=(1, 1, 1))
 
 
 def test_unknown_sizes():

@@ -13,7 +13,18 @@ import pytest
 import architectures
 from tests.architectures.daily import SLOW
 
+
+def constructor(arch):
+    """The name of Keras's function."""
+    make = architectures.variant(arch).keras
+    return getattr(make, "func", make).__name__
+
+
 ROWS = [arch for arch in architectures.names() if architectures.variant(arch).keras is not None]
+# One row for each function of keras.applications, some of which make several by a width or a switch.
+CONSTRUCTORS = list({constructor(arch): arch for arch in reversed(ROWS)}.values())[::-1]
+# What is compared every day at further sizes and numbers of channels too.
+QUICK = {"mobilenet", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"}
 TOLERANCE = 1e-4
 
 
@@ -64,7 +75,7 @@ def scramble(model, shape, seed=0):
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
-    model(images(shape, count=8, seed=seed), training=True)
+    model(images(shape, count=8 if max(shape) < 128 else 2, seed=seed), training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         deviation = np.sqrt(keras.ops.convert_to_numpy(norm.moving_variance)) + 1e-3
@@ -102,3 +113,37 @@ def test_logits_and_features(arch):
     features = architectures.create(arch, input_shape=shape, classes=0)
     architectures.port_from_keras(features, headless)
     compare(features, headless, shape)
+
+
+def rows(arches, daily):
+    return [arch if arch in daily else pytest.param(arch, marks=pytest.mark.slow) for arch in arches]
+
+
+def test_each_function_of_keras_has_a_row():
+    apps = keras.applications
+    functions = {name for name in dir(apps) if inspect.isfunction(getattr(apps, name))}
+    assert {constructor(arch) for arch in ROWS} == functions
+    assert len(CONSTRUCTORS) == len(functions) >= 40
+
+
+@pytest.mark.parametrize("arch", rows(CONSTRUCTORS, QUICK))
+def test_logits_at_the_default_size(arch):
+    shape = architectures.variant(arch).input_shape
+    theirs = maker(arch)(classifier_activation=None)
+    assert theirs.input_shape[1:] in (shape, (None, None, 3))
+    scramble(theirs, shape)
+    ours = architectures.create(arch)
+    architectures.port_from_keras(ours, theirs)
+    compare(ours, theirs, shape)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("arch", rows(CONSTRUCTORS, QUICK))
+def test_features_of_other_sizes_and_channels(arch, channels):
+    # Sides that no stride divides, each another.
+    shape = (107, 90, channels)
+    theirs = maker(arch)(input_shape=shape, include_top=False)
+    scramble(theirs, shape)
+    ours = architectures.create(arch, input_shape=shape, classes=0)
+    architectures.port_from_keras(ours, theirs)
+    compare(ours, theirs, shape)

@@ -1,5 +1,8 @@
 """Every row: its counts, the shapes and names of its layers, what its overrides do, and what it computes."""
 
+import math
+import re
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 
@@ -29,7 +32,7 @@ from architectures import (
     vgg,
     xception,
 )
-from kblocks.graph import profile
+from kblocks.graph import features, profile
 from kblocks.residual import preact_basic
 from kblocks.style import batch_norm
 from tests.architectures import pin
@@ -95,6 +98,30 @@ class TestRow:
             assert last.name == "logits"
             assert model.output_names == ["logits"]
             assert last.get_config()["activation"] == "linear"
+
+    def test_stages_hold_units_and_units_end(self, model):
+        names = {layer.name for layer in model.layers}
+        found = [tuple(map(int, match.groups())) for n in names if (match := re.match(r"stage(\d+)_unit(\d+)_", n))]
+        units = Counter(stage for stage, _ in set(found))
+        assert set(found) == {(stage, unit) for stage, depth in units.items() for unit in range(1, depth + 1)}
+        assert names.issuperset(f"stage{stage}_unit{unit}_out" for stage, unit in found)
+        if architectures.family(model.name) not in ("mlp", "multi_input", "shared_dense", "lenet", "vgg", "siamese"):
+            assert sorted(units) == list(range(1, len(units) + 1)) != []
+
+    def test_features_at_each_stride(self, model):
+        pools = [layer.input for layer in model.layers if layer.name == "pool" and len(layer.input.shape) == 4]
+        if not pools:
+            pytest.skip("no pooling at the end")
+        side = architectures.variant(model.name).input_shape[0]
+        strides = (4, 8, 16, 32) if model.name in LARGE else (2 ** round(math.log2(side / pools[0].shape[1])),)
+        found = features(model, strides=strides)
+        for y, stride in zip(found.outputs, strides, strict=True):
+            # Padding and the lack of it move a side by a few positions.
+            assert y.shape[1:3] == (pytest.approx(side / stride, abs=4),) * 2
+        assert found.outputs[-1] is pools[0]
+        # Blocks end there, and before a pooling of its own a layer.
+        inner = [y._keras_history.operation.name for y in found.outputs[:-1]]
+        assert all(name.endswith(("_out", "_act")) for name in inner), inner
 
     def test_weights_have_the_pinned_order(self, model):
         assert pin.digest(model) == pin.read()[model.name]

@@ -66,7 +66,7 @@ def test_shapes_by_layer_name():
 
 def test_a_pyramid_holds_what_is_left_before_each_pooling():
     strides = (1, 2, 4, 8, 16, 32)
-    pyramid = kb.graph.features(small(), strides=strides)
+    pyramid = kb.graph.features(small(input_shape=(64, 64, 3)), strides=strides)
     assert [y._keras_history.operation.name for y in pyramid.outputs] == [
         *("stage1_conv2_act", "stage2_conv2_act", "stage3_conv3_act", "stage4_conv3_act", "stage5_conv3_act"),
         "stage5_pool",
@@ -116,11 +116,11 @@ class TestHead:
         assert not [layer.name for layer in model.layers if "hidden" in layer.name]
 
     def test_dropout_follows_each_dense_layer(self):
-        dropouts = [layer for layer in small().layers if isinstance(layer, keras.layers.Dropout)]
+        dropouts = [layer for layer in small(pools=4).layers if isinstance(layer, keras.layers.Dropout)]
         assert [(layer.name, layer.rate) for layer in dropouts] == [("hidden_dropout1", 0.5), ("hidden_dropout2", 0.5)]
 
     def test_the_dense_layers_are_not_normalised(self):
-        model = small("vgg16_bn")
+        model = small("vgg16_bn", pools=4)
         norms = [layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
         assert len(norms) == 13
         assert not [name for name in norms if "hidden" in name]
@@ -132,8 +132,12 @@ class TestHead:
 
 
 class TestSmallImages:
-    def test_at_32_pixels_one_is_left(self):
-        assert small().get_layer("stage5_pool").output.shape == (None, 1, 1, 4)
+    @pytest.mark.parametrize("classes", [10, 0])
+    def test_a_single_position_is_asked_for(self, classes):
+        with pytest.raises(ValueError, match=r"32×32×3: its features would be of 1×1 \(fewer `pools=` leave more, any"):
+            small(classes=classes)
+        assert small(classes=classes, pools=5).get_layer("stage5_pool").output.shape == (None, 1, 1, 4)
+        assert small(classes=classes, input_shape=(33, 33, 3)).get_layer("stage5_pool").output.shape == (None, 1, 1, 4)
 
     @pytest.mark.parametrize(("pools", "side"), [(4, 1), (3, 3), (1, 14), (0, 28)])
     def test_fewer_poolings(self, pools, side):
@@ -154,7 +158,7 @@ class TestSmallImages:
 
     def test_the_form_that_is_usual_for_cifar(self):
         """Five poolings and no dense layers: 14,728,266 parameters where each convolution has a bias too."""
-        model = architectures.create("vgg16_bn", input_shape=(32, 32, 3), classes=10, hidden=())
+        model = architectures.create("vgg16_bn", input_shape=(32, 32, 3), classes=10, pools=5, hidden=())
         assert kb.graph.profile(model).trainable_params == 14_728_266 - 4_224
 
 
