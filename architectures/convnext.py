@@ -11,7 +11,7 @@ from keras.layers import LayerNormalization
 import kblocks as kb
 from architectures.porting import numbered
 from architectures.variant import Variant, classify
-from kblocks import Style
+from kblocks import Style, check
 from kblocks.compose import Unit, drop_path_schedule
 from kblocks.naming import scope
 from kblocks.pool import global_pool
@@ -92,6 +92,8 @@ def backbone(x: KerasTensor, spec: ConvNeXt, *, name: str | None = None) -> Kera
     part = scope(name, "convnext")
     rates = drop_path_schedule(spec.drop_path, spec.depths)
     x = spec.stem(x, spec.widths[0], style=spec.style, name=part("stem"))
+    halvings = len(spec.depths) - 1
+    check.min_size(x, 2**halvings, f"{halvings} halvings after the stem", kb.stem.HINT)
     for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
         # convnext_tiny: 56 × 56 × 96, 28 × 28 × 192, 14 × 14 × 384, 7 × 7 × 768
         x = kb.compose.stage(

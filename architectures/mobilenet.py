@@ -83,8 +83,7 @@ def backbone(x: KerasTensor, spec: MobileNet, *, name: str | None = None) -> Ker
     x = spec.stem(x, int(spec.alpha * spec.stem_filters), style=spec.style, name=part("stem"))
     halvings = len(spec.stages) - 1
     if spec.padding == "floor":
-        hint = " (stems for small images: kblocks.stem.cifar, kblocks.stem.mnist)"
-        check.min_size(x, 2**halvings, f"{halvings} halvings after the stem", hint)
+        check.min_size(x, 2**halvings, f"{halvings} halvings after the stem", kb.stem.HINT)
     style = replace(spec.style, padding=spec.padding)
     for i, (filters, depth) in enumerate(spec.stages, 1):
         # 112 × 112 × 64, 56 × 56 × 128, 28 × 28 × 256, 14 × 14 × 512, 7 × 7 × 1024

@@ -42,7 +42,7 @@ def stem(x: KerasTensor, filters: int, *, style: Style = KERAS, name: str | None
     (None, 147, 147, 64)
     """
     check.rank(x, 4)
-    check.min_size(x, 71, "the stem of Xception", " (stems for small images: kblocks.stem.cifar, kblocks.stem.mnist)")
+    check.min_size(x, 71, "the stem of Xception", kb.stem.HINT)
     check.divisible(filters, 2, "filters", "2")
     part = scope(name, "xception_stem")
     valid = replace(style, padding="valid")

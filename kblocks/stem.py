@@ -14,6 +14,9 @@ from kblocks.naming import resolve, scope
 from kblocks.pool import max_pool
 from kblocks.style import GELU_LN, RELU_BN, Style, activate, normalize
 
+HINT = " (stems for small images: kblocks.stem.cifar, kblocks.stem.mnist)"
+"""What an error adds that finds an image too small."""
+
 
 def cifar(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
     """`act(norm(conv3×3(x)))`, for 32×32 images; the size stays.
@@ -263,4 +266,4 @@ def _linear(
 
 def _check_size(x: KerasTensor, least: int, stem: str) -> None:
     check.rank(x, 4)
-    check.min_size(x, least, f"the stem `{stem}`", " (stems for small images: kblocks.stem.cifar, kblocks.stem.mnist)")
+    check.min_size(x, least, f"the stem `{stem}`", HINT)

@@ -12,26 +12,7 @@ import pytest
 
 import architectures
 import kblocks as kb
-from architectures import (
-    convnext,
-    densenet,
-    efficientnet,
-    googlenet,
-    inception,
-    inception_resnet,
-    lenet,
-    mlp,
-    mobilenet,
-    mobilenet_v2,
-    mobilenet_v3,
-    multi_input,
-    nasnet,
-    resnet,
-    shared_dense,
-    siamese,
-    vgg,
-    xception,
-)
+from architectures import resnet
 from kblocks.graph import features, profile
 from kblocks.residual import preact_basic
 from kblocks.style import batch_norm
@@ -41,25 +22,6 @@ from tests.architectures.daily import LARGE, SLOW
 ROWS = architectures.names()
 # By their source, not by name: one network is called tiny by its authors.
 TINY = [name for name in ROWS if architectures.variant(name).source == "for tests"]
-
-IMAGE_FAMILIES = {
-    "mlp": mlp,
-    "lenet": lenet,
-    "resnet": resnet,
-    "googlenet": googlenet,
-    "vgg": vgg,
-    "inception": inception,
-    "inception_resnet": inception_resnet,
-    "xception": xception,
-    "mobilenet": mobilenet,
-    "mobilenet_v2": mobilenet_v2,
-    "mobilenet_v3": mobilenet_v3,
-    "densenet": densenet,
-    "nasnet": nasnet,
-    "efficientnet": efficientnet,
-    "convnext": convnext,
-}
-PAIR_FAMILIES = {"multi_input": multi_input, "shared_dense": shared_dense, "siamese": siamese}
 
 
 def rows(names, slow=()):
@@ -544,51 +506,6 @@ class TestAuxiliaryHeads:
     def test_one_stage_has_no_middle(self):
         with pytest.raises(ValueError, match=r"second stage; got 1 stage\(s\)"):
             architectures.create("googlenet_tiny", auxiliary=True, stages=(((4, (2, 4), (2, 4), 4),),))
-
-
-def layer_names(outputs, inputs):
-    return [
-        layer.name for layer in keras.Model(inputs, outputs).layers if not isinstance(layer, keras.layers.InputLayer)
-    ]
-
-
-class TestBackbone:
-    @pytest.mark.parametrize("family", IMAGE_FAMILIES)
-    def test_on_a_tensor_of_the_users_own(self, family):
-        module = IMAGE_FAMILIES[family]
-        (tiny,) = (name for name in module.VARIANTS if name in TINY)
-        spec = module.VARIANTS[tiny].spec
-        inputs = keras.Input((28, 28, 1), name="image")
-        x = keras.layers.ZeroPadding2D(2, name="mine")(inputs)
-        first, second = module.backbone(x, spec), module.backbone(x, spec)
-        left = module.backbone(x, spec, name="left")
-        assert first.shape == second.shape == left.shape
-        names = [name for name in layer_names([first, second, left], inputs) if name != "mine"]
-        assert len(set(names)) == len(names)
-        # Three sets of layers: two under fresh prefixes of the family's name, one under the prefix given.
-        parts = [name.removeprefix("left_") for name in names if name.startswith("left_")]
-        assert len(names) == 3 * len(parts)
-        own = [name for name in names if name.startswith(f"{family}_")]
-        assert len(own) == 2 * len(parts)
-        for part in parts:
-            assert len([name for name in own if name.endswith(f"_{part}")]) >= 2
-        # The layers are those of the row without its head.
-        row = architectures.create(tiny, input_shape=(32, 32, 1), classes=0)
-        found = [layer.name for layer in row.layers if not isinstance(layer, keras.layers.InputLayer)]
-        # ConvNeXt normalises what comes after the pooling, and without a pooling the features themselves.
-        assert parts == [name for name in found if (family, name) != ("convnext", "norm")]
-
-    @pytest.mark.parametrize("family", PAIR_FAMILIES)
-    def test_on_several_tensors(self, family):
-        module = PAIR_FAMILIES[family]
-        row = module.VARIANTS[f"{family}_tiny"]
-        inputs = [keras.Input(shape) for shape in row.input_shapes]
-        outputs = [module.backbone(inputs, row.spec, name=name) for name in (None, None, "left")]
-        names = layer_names(keras.tree.flatten(outputs), inputs)
-        assert len(set(names)) == len(names)
-        left = [name for name in names if name.startswith("left_")]
-        assert len(names) == 3 * len(left)
-        assert len([name for name in names if name.startswith(f"{family}_")]) == 2 * len(left)
 
 
 def randomise(model, seed=0):
