@@ -45,7 +45,6 @@ def load(
     *,
     sibling: Callable[[], keras.Model],
     families: Sequence[ModuleType],
-    preprocessing: bool,
 ) -> None:
     """Fills a network; a head of another number of classes stays as it is.
 
@@ -55,7 +54,6 @@ def load(
         weights: see `architectures.create`.
         sibling: makes the same network with the row's own number of classes.
         families: those that keras.applications has too.
-        preprocessing: whether the network begins with its preprocessing.
 
     Raises:
         ValueError: the weights don't fit the network.
@@ -66,10 +64,6 @@ def load(
     keras_model = _keras_model(row, weights)
     skip = [porting.HEAD] if _head_differs(model, keras_model) else []
     porting.port(model, keras_model, families, skip=skip)
-    if preprocessing and row.preprocessing == "caffe":
-        first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
-        kernel, *bias = first.get_weights()
-        first.set_weights([kernel[:, :, ::-1], *bias])
 
 
 def _keras_model(row: Variant, weights: str | os.PathLike[str]) -> keras.Model:

@@ -1,6 +1,5 @@
 """MobileNet: a stem, stages of depthwise-separable convolutions, each half the size of the one before, and a mean."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,6 +8,7 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
+from architectures.porting import unit_layers
 from architectures.variant import Variant, classify
 from kblocks import Style, check
 from kblocks.naming import scope
@@ -97,13 +97,6 @@ def backbone(x: KerasTensor, spec: MobileNet, *, name: str | None = None) -> Ker
             name=part(f"stage{i}"),
         )
     return x
-
-
-def unit_layers(names: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """For each layer `stage{i}_unit{j}_{part}` the unit's place in the whole network, from 0, and the part."""
-    matches = [match for name in names if (match := re.fullmatch(r"stage(\d+)_unit(\d+)_(\w+)", name))]
-    units = sorted({(int(match[1]), int(match[2])) for match in matches})
-    return {match[0]: (units.index((int(match[1]), int(match[2]))), match[3]) for match in matches}
 
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:

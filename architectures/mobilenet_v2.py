@@ -8,7 +8,7 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.mobilenet import unit_layers
+from architectures.porting import unit_layers
 from architectures.variant import Variant, classify
 from kblocks import Style
 from kblocks.mobile import inverted_residual, scale_width

@@ -3,11 +3,14 @@
 Files pair weights by order, and a network with another head, stem or cut has another order; names stay.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from types import ModuleType
 
 import keras
 import numpy as np
+
+from architectures.preprocessing import swaps_colours
 
 HEAD = "logits"
 """The layer whose width is the number of classes, in every family."""
@@ -41,6 +44,11 @@ def port(
     maps = [family.keras_names(names, keras_model) for family in families]
     # The family is that whose map leads somewhere for most layers; that of another one leads nearly nowhere.
     _copy(keras_model, model, max(maps, key=lambda found: len(theirs.intersection(found.values()))), skip)
+    if swaps_colours(model):
+        first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+        if first.name not in skip:
+            kernel, *bias = first.get_weights()
+            first.set_weights([kernel[:, :, ::-1], *bias])
 
 
 def numbered(keras_model: keras.Model, kind: type, prefix: str) -> list[str]:
@@ -62,6 +70,13 @@ def numbered(keras_model: keras.Model, kind: type, prefix: str) -> list[str]:
     found = {layer.name: number(layer.name) for layer in keras_model.layers if type(layer) is kind}
     found = {name: value for name, value in found.items() if name.startswith(prefix) and value is not None}
     return sorted(found, key=found.__getitem__)
+
+
+def unit_layers(names: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """For each layer `stage{i}_unit{j}_{part}` the unit's place in the whole network, from 0, and the part."""
+    matches = [match for name in names if (match := re.fullmatch(r"stage(\d+)_unit(\d+)_(\w+)", name))]
+    units = sorted({(int(match[1]), int(match[2])) for match in matches})
+    return {match[0]: (units.index((int(match[1]), int(match[2]))), match[3]) for match in matches}
 
 
 def _copy(source: keras.Model, target: keras.Model, names: Mapping[str, str], skip: Collection[str]) -> None:

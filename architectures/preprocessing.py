@@ -1,12 +1,13 @@
 """What pretrained networks do to an image of 0 to 255 first, as stock layers, so that a saved network is complete."""
 
-from keras import KerasTensor, layers
+import numpy as np
+from keras import KerasTensor, Model, layers
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
 MEANS_AND_VARIANCES = {
-    # Also in blue, green, red; the order is folded into the first convolution.
+    # Also in blue, green, red; `architectures.porting` folds the order into the first convolution.
     "caffe": ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
     "torch": (tuple(255 * m for m in _MEAN), tuple((255 * s) ** 2 for s in _STD)),
     "tf": ((127.5,) * 3, (127.5**2,) * 3),
@@ -37,3 +38,9 @@ def preprocess(x: KerasTensor, way: str, *, name: str | None = None) -> KerasTen
         raise ValueError(f"`preprocessing` takes images of three colours; got inputs of shape {tuple(x.shape)}")
     mean, variance = MEANS_AND_VARIANCES[way]
     return layers.Normalization(mean=mean, variance=variance, dtype="float32", name=name)(x)
+
+
+def swaps_colours(model: Model) -> bool:
+    """Whether a network takes red, green and blue where Keras's own weights are for blue, green and red."""
+    means = [layer.get_config()["mean"] for layer in model.layers if isinstance(layer, layers.Normalization)]
+    return any(np.array_equal(mean, MEANS_AND_VARIANCES["caffe"][0]) for mean in means)

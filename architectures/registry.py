@@ -202,15 +202,16 @@ def create(
         def sibling() -> keras.Model:
             return create(arch, input_shape=wanted if len(wanted) > 1 else wanted[0], pooling=pooling, **overrides)
 
-        loading.load(model, row, weights, sibling=sibling, families=_KERAS_FAMILIES, preprocessing=preprocessing)
+        loading.load(model, row, weights, sibling=sibling, families=_KERAS_FAMILIES)
     return model
 
 
 def port_from_keras(model: keras.Model, keras_model: keras.Model, *, skip: Collection[str] = ()) -> None:
     """Copies the weights of a network of keras.applications into ours of the same row, layer by layer.
 
-    Where theirs has a bias before a normalisation and ours has none, the bias goes into the moving mean. Both networks
-    then give the same for the same input, which is what the `preprocess_input` of theirs gives.
+    Where theirs has a bias before a normalisation and ours has none, the bias goes into the moving mean. Ours then
+    gives what theirs gives: made with `preprocessing=True` for images of 0 to 255, else for what the `preprocess_input`
+    of theirs makes of them, or the layers with which theirs begins (EfficientNet, ConvNeXt, MobileNetV3).
 
     Args:
         model: ours.

@@ -1,5 +1,7 @@
 """Weights from elsewhere (siblings, files, keras.applications) and the preprocessing that goes with them."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -192,6 +194,15 @@ class TestPort:
         x = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype("float32")
         np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
 
+    def test_a_network_that_prepares_its_images_takes_red_green_and_blue(self):
+        theirs = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
+        ours = architectures.create("vgg16", input_shape=(32, 32, 3), classes=0, pools=5, preprocessing=True)
+        architectures.port_from_keras(ours, theirs)
+        x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+        expected = theirs.predict(keras.applications.vgg16.preprocess_input(x.copy()), verbose=0)
+        assert expected.std() > 0
+        np.testing.assert_allclose(ours.predict(x, verbose=0), expected, rtol=1e-3, atol=1e-4 * expected.max())
+
     def test_a_bias_with_nowhere_to_go(self):
         ours, theirs = self.two("nothing")
         with pytest.raises(
@@ -236,6 +247,38 @@ class TestPreprocessing:
         if way == "caffe":
             expected = expected[..., ::-1]  # in blue, green and red; ours stays as it came
         np.testing.assert_allclose(keras.ops.convert_to_numpy(found), expected, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("arch", ["mobilenet_v3_small", "convnext_tiny"])
+    def test_as_networks_do_that_begin_with_it(self, arch):
+        row = architectures.variant(arch)
+        model = row.keras(weights=None, include_top=False, input_shape=SHAPE)
+        prepares = [x for x in model.layers if isinstance(x, layers.Rescaling | layers.Normalization)]
+        x = np.random.default_rng(0).integers(0, 256, (2, *SHAPE)).astype("float32")
+        inputs = keras.Input(SHAPE)
+        found = keras.Model(inputs, preprocess(inputs, row.preprocessing))(x)
+        expected = keras.Model(model.input, prepares[0].output)(x)
+        found, expected = keras.ops.convert_to_numpy(found), keras.ops.convert_to_numpy(expected)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+    def test_rows_are_prepared_as_their_module_says(self):
+        # EfficientNet has its own tests.
+        ways = {"mobilenet_v3": "tf", "convnext": "torch"}
+        x = np.array([[[[0.0, 100.0, 255.0]]]], "float32")
+        for arch in architectures.names():
+            row = architectures.variant(arch)
+            if row.keras is None or architectures.family(arch) == "efficientnet":
+                continue
+            module = sys.modules[getattr(row.keras, "func", row.keras).__module__]
+            if architectures.family(arch) in ways:
+                assert row.preprocessing == ways[architectures.family(arch)]
+                assert module.preprocess_input(x) is x
+                continue
+            inputs = keras.Input((1, 1, 3))
+            found = keras.ops.convert_to_numpy(keras.Model(inputs, preprocess(inputs, row.preprocessing))(x))
+            expected = module.preprocess_input(x.copy())
+            if row.preprocessing == "caffe":
+                expected = expected[..., ::-1]
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4, err_msg=arch)
 
     def test_unit128(self):
         inputs = keras.Input((1, 1, 3))
