@@ -28,9 +28,10 @@ from kblocks.style import Block, activate, batch_norm, swish
 V1 = Style(
     norm=partial(batch_norm, momentum=0.99, epsilon=1e-3),
     activation=swish,
+    # As in the authors' code, the whole normal distribution; a truncated one also takes longer to draw from.
     initializer={
         "class_name": "VarianceScaling",
-        "config": {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"},
+        "config": {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"},
     },
 )
 V2 = replace(V1, norm=partial(batch_norm, momentum=0.9, epsilon=1e-3))
