@@ -159,7 +159,7 @@ class EfficientNet:
     """
 
     stages: Stages = B0
-    stem: Block = kb.mobile.stem
+    stem: Block = kb.stem.mobile
     stem_filters: int = 32
     head_filters: int = 1280
     width: float = 1.0

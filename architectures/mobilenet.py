@@ -32,7 +32,7 @@ class MobileNet:
     """
 
     stages: tuple[tuple[int, int], ...] = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))
-    stem: Block = kb.mobile.stem
+    stem: Block = kb.stem.mobile
     stem_filters: int = 32
     alpha: float = 1.0
     padding: str = "floor"

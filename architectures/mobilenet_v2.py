@@ -46,7 +46,7 @@ class MobileNetV2:
     """
 
     stages: tuple[tuple[int, int, int, int], ...] = STAGES
-    stem: Block = kb.mobile.stem
+    stem: Block = kb.stem.mobile
     stem_filters: int = 32
     head_filters: int = 1280
     alpha: float = 1.0

@@ -97,7 +97,7 @@ class MobileNetV3:
 
     stages: Stages
     head_units: int
-    stem: Block = kb.mobile.stem
+    stem: Block = kb.stem.mobile
     stem_filters: int = 16
     alpha: float = 1.0
     attention: Block = partial(squeeze_excite, ratio=1 / 4, divisor=8, gate=hard_sigmoid)

@@ -21,31 +21,6 @@ SYMMETRIC = replace(kb.RELU_BN, padding="symmetric")
 KERAS = replace(SYMMETRIC, norm=partial(batch_norm, momentum=0.99, epsilon=1.001e-5))
 
 
-def preact_stem(x: KerasTensor, filters: int, *, style: Style = SYMMETRIC, name: str | None = None) -> KerasTensor:
-    """`maxpool3×3/2(conv7×7/2(x) + b)`, for 224×224 images and pre-activation units, which activate what they get.
-
-    Args:
-        x: `(batch, height, width, channels)`, at least 64×64 where the size is known.
-        filters: channels that come out.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
-
-    Returns:
-        `(batch, ceil(height / 4), ceil(width / 4), filters)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4 or smaller than 64×64, or `filters` is not a positive integer.
-
-    >>> preact_stem(keras.Input((224, 224, 3)), 64).shape
-    (None, 56, 56, 64)
-    """
-    check.rank(x, 4)
-    check.min_size(x, 64, "the stem `preact_stem`", " (a stem for small images: kblocks.stem.bare)")
-    part = scope(name, "preact_stem")
-    x = kb.conv.conv(x, filters, 7, stride=2, use_bias=True, style=style, name=part("conv"))
-    return kb.pool.max_pool(x, 3, stride=2, style=style, name=part("out"))
-
-
 @dataclass(frozen=True, kw_only=True)
 class ResNet:
     """What can be turned.
@@ -95,7 +70,8 @@ def _imagenet(unit: Unit, depths: tuple[int, ...], widths: tuple[int, ...], styl
 def _v2(*depths: int) -> ResNet:
     return ResNet(
         unit=partial(preact_bottleneck, use_bias=True), shortcut=partial(linear_projection, use_bias=True),
-        depths=depths, widths=_WIDE, stem=preact_stem, stem_filters=64, stride_last=True, final_norm=True, style=KERAS,
+        depths=depths, widths=_WIDE, stem=kb.stem.preact, stem_filters=64, stride_last=True, final_norm=True,
+        style=KERAS,
     )  # fmt: skip
 
 

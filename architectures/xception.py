@@ -11,44 +11,14 @@ from keras import KerasTensor
 import kblocks as kb
 from architectures.porting import numbered
 from architectures.variant import Variant, classify
-from kblocks import Style, check
+from kblocks import Style
 from kblocks.compose import drop_path_schedule
-from kblocks.conv import conv_norm, conv_norm_act, separable_norm_act
+from kblocks.conv import separable_norm_act
 from kblocks.naming import scope
 from kblocks.residual import separable
-from kblocks.style import Block, activate, batch_norm
+from kblocks.style import Block, batch_norm
 
 KERAS = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3))
-
-
-def stem(x: KerasTensor, filters: int, *, style: Style = KERAS, name: str | None = None) -> KerasTensor:
-    """`act(norm(conv3×3(act(norm(conv3×3/2(x))))))` without padding, whatever the style's, for 299×299 images.
-
-    Args:
-        x: `(batch, height, width, channels)`, at least 71×71 where the size is known.
-        filters: channels that come out; those of the first convolution are half of them.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
-
-    Returns:
-        `(batch, (height − 5) // 2, (width − 5) // 2, filters)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4 or smaller than 71×71, or 2 does not divide `filters`.
-
-    Source: Chollet, "Xception", 2016, arXiv 1610.02357, Figure 5.
-
-    >>> stem(keras.Input((299, 299, 3)), 64).shape
-    (None, 147, 147, 64)
-    """
-    check.rank(x, 4)
-    check.min_size(x, 71, "the stem of Xception", kb.stem.HINT)
-    check.divisible(filters, 2, "filters", "2")
-    part = scope(name, "xception_stem")
-    valid = replace(style, padding="valid")
-    x = conv_norm_act(x, filters // 2, 3, stride=2, style=valid, name=part("conv1"))
-    x = conv_norm(x, filters, 3, style=valid, name=part("conv2"))
-    return activate(x, style=style, name=part("out"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +40,7 @@ class Xception:
     depths: tuple[int, ...] = (1, 1, 9, 1)
     widths: tuple[int, ...] = (128, 256, 728, 1024)
     top: tuple[int, ...] = (1536, 2048)
-    stem: Block = stem
+    stem: Block = kb.stem.xception
     stem_filters: int = 64
     drop_path: float = 0.0
     dropout: float = 0.5

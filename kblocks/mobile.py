@@ -53,32 +53,6 @@ def scale_width(
     return nearest if nearest >= least_share * wanted else nearest + divisor
 
 
-def stem(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
-    """`act(norm(conv3×3/2(x)))`: half of the height and of the width.
-
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
-
-    Returns:
-        `(batch, ceil(height / 2), ceil(width / 2), filters)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
-
-    Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, Table 1.
-
-    >>> from keras import Input
-    >>> stem(Input((224, 224, 3)), 32).shape
-    (None, 112, 112, 32)
-    """
-    part = scope(name, "mobile_stem")
-    x = conv_norm(x, filters, 3, stride=2, style=style, name=part("conv"))
-    return activate(x, style=style, name=part("out"))
-
-
 def depthwise_separable(
     x: KerasTensor,
     filters: int,

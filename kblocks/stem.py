@@ -123,6 +123,34 @@ def imagenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str 
     return max_pool(x, 3, stride=2, style=style, name=part("out"))
 
 
+def preact(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`maxpool3×3/2(conv7×7/2(x) + b)`, for 224×224 images and pre-activation units, which activate what they get.
+
+    Args:
+        x: `(batch, height, width, channels)`, at least 64×64 where the size is known.
+        filters: channels that come out.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / 4), ceil(width / 4), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or smaller than 64×64, or `filters` is not a positive integer.
+
+    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, Figure 1 (b), of which it
+    is the part before the first unit.
+
+    >>> from keras import Input
+    >>> preact(Input((224, 224, 3)), 64).shape
+    (None, 56, 56, 64)
+    """
+    _check_size(x, 64, "preact", " (a stem for small images: kblocks.stem.bare)")
+    part = scope(name, "preact_stem")
+    x = conv(x, filters, 7, stride=2, use_bias=True, style=style, name=part("conv"))
+    return max_pool(x, 3, stride=2, style=style, name=part("out"))
+
+
 def googlenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
     """`conv7×7/2 → maxpool3×3/2 → conv1×1 → conv3×3 → maxpool3×3/2`: an eighth of the height and of the width.
 
@@ -189,6 +217,62 @@ def inception_v3(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: 
     x = conv_norm_act(x, filters * 5 // 12, 1, style=valid, name=part("conv4"))
     x = conv_norm_act(x, filters, 3, style=valid, name=part("conv5"))
     return max_pool(x, 3, stride=2, style=valid, name=part("out"))
+
+
+def xception(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`act(norm(conv3×3(act(norm(conv3×3/2(x))))))` without padding, whatever the style's, for 299×299 images.
+
+    Args:
+        x: `(batch, height, width, channels)`, at least 71×71 where the size is known.
+        filters: channels that come out; those of the first convolution are half of them.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, (height − 5) // 2, (width − 5) // 2, filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4 or smaller than 71×71, or 2 does not divide `filters`.
+
+    Source: Chollet, "Xception", 2016, arXiv 1610.02357, Figure 5.
+
+    >>> from keras import Input
+    >>> xception(Input((299, 299, 3)), 64).shape
+    (None, 147, 147, 64)
+    """
+    _check_size(x, 71, "xception")
+    check.divisible(filters, 2, "filters", "2")
+    part = scope(name, "xception_stem")
+    valid = replace(style, padding="valid")
+    x = conv_norm_act(x, filters // 2, 3, stride=2, style=valid, name=part("conv1"))
+    x = conv_norm(x, filters, 3, style=valid, name=part("conv2"))
+    return activate(x, style=style, name=part("out"))
+
+
+def mobile(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`act(norm(conv3×3/2(x)))`: half of the height and of the width.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / 2), ceil(width / 2), filters)`.
+
+    Raises:
+        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
+
+    Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, Table 1.
+
+    >>> from keras import Input
+    >>> mobile(Input((224, 224, 3)), 32).shape
+    (None, 112, 112, 32)
+    """
+    part = scope(name, "mobile_stem")
+    x = conv_norm(x, filters, 3, stride=2, style=style, name=part("conv"))
+    return activate(x, style=style, name=part("out"))
 
 
 def patchify(
@@ -264,6 +348,6 @@ def _linear(
     return normalize(x, style=style, name=part("out"))
 
 
-def _check_size(x: KerasTensor, least: int, stem: str) -> None:
+def _check_size(x: KerasTensor, least: int, stem: str, hint: str = HINT) -> None:
     check.rank(x, 4)
-    check.min_size(x, least, f"the stem `{stem}`", HINT)
+    check.min_size(x, least, f"the stem `{stem}`", hint)

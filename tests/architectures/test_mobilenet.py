@@ -188,7 +188,7 @@ class TestSmallImages:
 
     @pytest.mark.parametrize("arch", ["mobilenet_v2_035", "mobilenet_v3_small_075"])
     def test_rounding_up_takes_any_size(self, arch):
-        assert architectures.create(arch, input_shape=(7, 5, 1), classes=0, stem=kb.mobile.stem).output_shape[1:3] == (
+        assert architectures.create(arch, input_shape=(7, 5, 1), classes=0, stem=kb.stem.mobile).output_shape[1:3] == (
             1,
             1,
         )
@@ -198,7 +198,7 @@ class TestSmallImages:
         with pytest.raises(ValueError, match=message):
             architectures.create("mobilenet_025", input_shape=(28, 28, 1))
         model = architectures.create(
-            "mobilenet_025", input_shape=(28, 28, 1), padding="same", classes=0, stem=kb.mobile.stem
+            "mobilenet_025", input_shape=(28, 28, 1), padding="same", classes=0, stem=kb.stem.mobile
         )
         assert model.output_shape[1:3] == (1, 1)
 
@@ -295,5 +295,5 @@ def test_a_partial_of_the_units_makes_a_network_of_ones_own():
     unit = partial(
         kb.mobile.inverted_residual, expansion=4, attention=partial(kb.attention.squeeze_excite, ratio=1 / 8)
     )
-    y = kb.compose.stage(kb.mobile.stem(x, 16), unit, 24, 2, stride=2, drop_paths=(0.0, 0.2))
+    y = kb.compose.stage(kb.stem.mobile(x, 16), unit, 24, 2, stride=2, drop_paths=(0.0, 0.2))
     assert keras.Model(x, kb.head.classifier(y, 10)).output_shape == (None, 10)

@@ -6,7 +6,6 @@ import pytest
 
 import architectures
 import kblocks as kb
-from architectures import xception
 from kblocks.style import SWISH_BN
 
 
@@ -78,9 +77,9 @@ def test_small_images(input_shape, side):
 def test_too_small_images_are_refused():
     with pytest.raises(ValueError, match=r"`x` must be at least 71×71 for .*; got 71×70 \(.*kblocks\.stem\.cifar"):
         architectures.create("xception", input_shape=(71, 70, 3))
-    assert xception.stem(keras.Input((71, 72, 3)), 8).shape == (None, 33, 33, 8)
+    assert kb.stem.xception(keras.Input((71, 72, 3)), 8).shape == (None, 33, 33, 8)
     with pytest.raises(ValueError, match="`filters` must be divisible by `2`; got 7 and 2"):
-        xception.stem(keras.Input((71, 71, 3)), 7)
+        kb.stem.xception(keras.Input((71, 71, 3)), 7)
 
 
 def test_overrides():

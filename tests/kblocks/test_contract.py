@@ -280,7 +280,6 @@ ROWS = [
         lambda h, w: (h // 2, w // 2, 3),
         8 + 4 * 3,
     ),
-    Row(mobile.stem, {"filters": 6}, (IMAGE,), same(6, 2), 9 * 4 * 6 + 12),
     Row(
         mobile.depthwise_separable,
         {"filters": 8, "stride": 2, "multiplier": 2},
@@ -343,6 +342,16 @@ ROWS = [
     Row(stem.cifar, {"filters": 6}, (IMAGE,), same(6), 9 * 4 * 6 + 12),
     Row(stem.mnist, {"filters": 6}, (IMAGE,), lambda h, w: (h + 4, w + 4, 6), 9 * 4 * 6 + 12),
     Row(stem.imagenet, {"filters": 6}, (IMAGE,), same(6, 4), 49 * 4 * 6 + 12, least=64),
+    Row(stem.preact, {"filters": 6}, (IMAGE,), same(6, 4), 49 * 4 * 6 + 6, least=64),
+    Row(stem.mobile, {"filters": 6}, (IMAGE,), same(6, 2), 9 * 4 * 6 + 12),
+    Row(
+        stem.xception,
+        {"filters": 6},
+        (IMAGE,),
+        lambda h, w: ((h - 5) // 2, (w - 5) // 2, 6),
+        9 * 4 * 3 + 6 + 9 * 3 * 6 + 12,
+        least=71,
+    ),
     Row(
         stem.googlenet,
         {"filters": 6},

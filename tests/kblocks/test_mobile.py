@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from kblocks import compose, mobile
+from kblocks import compose, mobile, stem
 from kblocks.graph import profile
 from kblocks.style import RELU6_BN, RELU_BN, Style, linear
 
@@ -73,7 +73,7 @@ def check(numbers, evaluate):
 
 @pytest.mark.parametrize("shape", [(9, 8, 4), (8, 7, 3)])
 def test_stem(shape, check):
-    check(model_of(mobile.stem, 6, shape), lambda net, x: relu(net.conv(x, "u_conv", 2)))
+    check(model_of(stem.mobile, 6, shape), lambda net, x: relu(net.conv(x, "u_conv", 2)))
 
 
 @pytest.mark.parametrize(("stride", "options"), [(1, {}), (2, {"multiplier": 2}), (2, {"kernel_size": 5})])
