@@ -25,7 +25,7 @@ def features(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> ker
         A model from the image to a list of tensors, one for each stride.
 
     Raises:
-        TypeError: `model` is no functional model of one input.
+        TypeError: `model` is no functional model of one input, or `strides` no sequence.
         ValueError: the image's height is unknown, or the network has none of a stride; those that it has are named.
 
     >>> from kblocks import residual, stem
@@ -36,6 +36,8 @@ def features(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> ker
     """
     if not isinstance(model, keras.Model) or len(getattr(model, "inputs", None) or ()) != 1:
         raise TypeError(f"`model` must be a functional keras.Model of one input; got {model!r}")
+    if not isinstance(strides, Sequence) or not strides:
+        raise TypeError(f"`strides` must be a tuple of powers of two; got {strides!r}")
     (image,) = model.inputs
     if len(image.shape) != 4 or image.shape[1] is None:
         raise ValueError(f"`model` must take an image of known height; got inputs of shape {tuple(image.shape)}")

@@ -59,6 +59,23 @@ def test_a_stride_that_is_not_there():
         features(pyramid(), strides=(4, 8))
 
 
+@pytest.mark.parametrize("strides", [4, (), None])
+def test_what_are_no_strides(strides):
+    with pytest.raises(TypeError, match=r"`strides` must be a tuple of powers of two; got"):
+        features(pyramid(), strides=strides)
+
+
+def test_the_end_is_what_the_head_takes():
+    """Behind the last block an unnamed end, beside it an output from the middle."""
+    base = pyramid()
+    middle, x = (base.get_layer(name).output for name in ("stage1_unit2_out", "stage2_unit2_out"))
+    late = layers.Activation("relu", name="late")(layers.Conv2D(8, 1, name="wide")(x))
+    aside = layers.Conv2D(2, 3, strides=2, padding="same", name="aside_out")(middle)
+    model = keras.Model(base.inputs[0], [kb.head.classifier(late, 10, name="top"), aside])
+    found = features(model, strides=(2, 4)).outputs
+    assert [y._keras_history.operation.name for y in found] == ["stage1_unit2_out", "late"]
+
+
 def test_what_is_no_network_of_one_image():
     with pytest.raises(TypeError, match=r"`model` must be a functional keras.Model of one input"):
         features("resnet50")
