@@ -16,6 +16,7 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
+from architectures.dilation import dilations
 from architectures.variant import Variant, classify
 from kblocks import Style
 from kblocks.attention import squeeze_excite
@@ -43,6 +44,7 @@ def mbconv(
     *,
     stride: int = 1,
     kernel_size: int = 3,
+    dilation: int = 1,
     expansion: float = 6,
     ratio: float = 1 / 4,
     drop_path: float = 0.0,
@@ -56,6 +58,7 @@ def mbconv(
         filters: channels that come out.
         stride: step of the depthwise convolution, in pixels.
         kernel_size: side of the depthwise kernel, in pixels.
+        dilation: distance of neighbouring taps, in pixels, see `inverted_residual`.
         expansion: width of the depthwise convolution, as a multiple of the channels of `x`.
         ratio: width within the attention, as a share of the channels of `x`.
         drop_path: the probability that an image's residual is left out of a training step.
@@ -63,7 +66,7 @@ def mbconv(
         name: the prefix of the layers.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`, or with a dilation of `x`'s height and width.
 
     Raises:
         ValueError: as `inverted_residual`, or `ratio` is not a positive number.
@@ -76,6 +79,7 @@ def mbconv(
         filters,
         stride=stride,
         kernel_size=kernel_size,
+        dilation=dilation,
         expansion=expansion,
         # The attention sees the expanded channels, and its width is a share of those before.
         attention=partial(squeeze_excite, ratio=ratio / expansion, style=style),
@@ -153,6 +157,7 @@ class EfficientNet:
         width: what all filters are multiplied by, and rounded to a multiple of 8.
         least_share: the share of the multiplied filters that the rounding leaves at least.
         depth: what the stages' depths are multiplied by, and rounded up.
+        output_stride: what the image is divided by at most; dilations replace the strides beyond it. `None` for all.
         drop_path: the last unit's rate; those before rise to it linearly.
         dropout: the share of features left out before the logits, in training.
         style: see `kblocks.style`.
@@ -165,6 +170,7 @@ class EfficientNet:
     width: float = 1.0
     least_share: float = 0.9
     depth: float = 1.0
+    output_stride: int | None = None
     drop_path: float = 0.2
     dropout: float = 0.2
     style: Style = V1
@@ -241,10 +247,11 @@ def backbone(x: KerasTensor, spec: EfficientNet, *, name: str | None = None) -> 
 
     Returns:
         `(batch, height / s, width / s, spec.width · spec.head_filters)`, rounded up, with `s` the product of the
-        strides, the stem's included.
+        strides, the stem's included, or the output stride.
 
     Raises:
-        ValueError: `x` is not of rank 4, or `width` or `depth` is not a positive number.
+        ValueError: `x` is not of rank 4, `width` or `depth` is not a positive number, or the output stride is not one
+            that the network passes.
     """
     if isinstance(spec.depth, bool) or not isinstance(spec.depth, Real) or not spec.depth > 0:
         raise ValueError(f"`depth` must be a positive number; got {spec.depth!r}")
@@ -252,11 +259,14 @@ def backbone(x: KerasTensor, spec: EfficientNet, *, name: str | None = None) -> 
     scale = partial(scale_width, factor=spec.width, least_share=spec.least_share, argument="width")
     depths = [math.ceil(spec.depth * depth) for *_, depth, _ in spec.stages]
     rates = drop_path_schedule(spec.drop_path, depths)
+    strides = [stride for *_, stride in spec.stages]
+    taps = dilations(spec, strides, channels=x.shape[-1], filters=scale(spec.stem_filters))
     x = spec.stem(x, scale(spec.stem_filters), style=spec.style, name=part("stem"))
     for i, (unit, kernel_size, expansion, filters, _, stride) in enumerate(spec.stages, 1):
+        dilated = {"dilation": taps[i - 1]} if taps[i - 1] > 1 else {}
         x = kb.compose.stage(
             x,
-            partial(unit, kernel_size=kernel_size, expansion=expansion),
+            partial(unit, kernel_size=kernel_size, expansion=expansion, **dilated),
             scale(filters),
             depths[i - 1],
             stride=stride,

@@ -8,6 +8,7 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
+from architectures.dilation import dilations
 from architectures.porting import unit_layers
 from architectures.variant import Variant, classify
 from kblocks import Style
@@ -41,6 +42,7 @@ class MobileNetV2:
         head_filters: channels that come out of the last convolution.
         alpha: what all filters are multiplied by, the paper's width multiplier, before they are rounded to a multiple
             of 8; those of the last convolution only where it is above 1.
+        output_stride: what the image is divided by at most; dilations replace the strides beyond it. `None` for all.
         dropout: the share of features left out before the logits, in training.
         style: see `kblocks.style`.
     """
@@ -50,6 +52,7 @@ class MobileNetV2:
     stem_filters: int = 32
     head_filters: int = 1280
     alpha: float = 1.0
+    output_stride: int | None = None
     dropout: float = 0.0
     style: Style = _STYLE
 
@@ -88,16 +91,19 @@ def backbone(x: KerasTensor, spec: MobileNetV2, *, name: str | None = None) -> K
 
     Returns:
         `(batch, height / s, width / s, max(alpha, 1) · spec.head_filters)`, rounded up, with `s` the product of the
-        strides, the stem's included.
+        strides, the stem's included, or the output stride.
 
     Raises:
-        ValueError: `x` is not of rank 4 or too small for the stem, or `alpha` is not a positive number.
+        ValueError: `x` is not of rank 4 or too small for the stem, `alpha` is not a positive number, or the output
+            stride is not one that the network passes.
     """
     part = scope(name, "mobilenet_v2")
     scale = partial(scale_width, factor=spec.alpha, argument="alpha")
+    strides = [stride for *_, stride in spec.stages]
+    taps = dilations(spec, strides, channels=x.shape[-1], filters=scale(spec.stem_filters))
     x = spec.stem(x, scale(spec.stem_filters), style=spec.style, name=part("stem"))  # 112 × 112 × 32
-    for i, (expansion, filters, depth, stride) in enumerate(spec.stages, 1):
-        unit = partial(inverted_residual, expansion=expansion)
+    for i, ((expansion, filters, depth, stride), dilation) in enumerate(zip(spec.stages, taps, strict=True), 1):
+        unit = partial(inverted_residual, expansion=expansion, dilation=dilation)
         x = kb.compose.stage(x, unit, scale(filters), depth, stride=stride, style=spec.style, name=part(f"stage{i}"))
     filters = scale_width(spec.head_filters, max(spec.alpha, 1))
     x = kb.conv.conv_norm(x, filters, 1, style=spec.style, name=part("head_conv"))  # 7 × 7 × 1280

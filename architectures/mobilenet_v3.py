@@ -8,6 +8,7 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
+from architectures.dilation import dilations
 from architectures.porting import unit_layers
 from architectures.variant import Variant, classify
 from kblocks import Style
@@ -91,6 +92,7 @@ class MobileNetV3:
             layer only where it is above 1.
         attention: a function `(x, *, style, name) -> tensor` for the units that have one; its style's activation is a
             plain ReLU.
+        output_stride: what the image is divided by at most; dilations replace the strides beyond it. `None` for all.
         dropout: the share of features left out before the logits, in training.
         style: see `kblocks.style`.
     """
@@ -101,6 +103,7 @@ class MobileNetV3:
     stem_filters: int = 16
     alpha: float = 1.0
     attention: Block = partial(squeeze_excite, ratio=1 / 4, divisor=8, gate=hard_sigmoid)
+    output_stride: int | None = None
     dropout: float = 0.2
     style: Style = _STYLE
 
@@ -162,14 +165,17 @@ def backbone(x: KerasTensor, spec: MobileNetV3, *, name: str | None = None) -> K
 
     Returns:
         `(batch, height / s, width / s, 6 · channels)`, rounded up, with `s` the product of the strides, the stem's
-        included, and the last unit's channels.
+        included, or the output stride, and the last unit's channels.
 
     Raises:
-        ValueError: `x` is not of rank 4 or too small for the stem, or `alpha` is not a positive number.
+        ValueError: `x` is not of rank 4 or too small for the stem, `alpha` is not a positive number, or the output
+            stride is not one that the network passes.
     """
     part = scope(name, "mobilenet_v3")
     plain = replace(spec.style, activation=relu)
     attention = partial(spec.attention, style=plain)
+    strides = [stride for stage in spec.stages for *_, stride in stage]
+    taps = iter(dilations(spec, strides, channels=x.shape[-1], filters=spec.stem_filters))
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 112 × 112 × 16
     before = spec.stem_filters
     for i, stage in enumerate(spec.stages, 1):
@@ -179,6 +185,7 @@ def backbone(x: KerasTensor, spec: MobileNetV3, *, name: str | None = None) -> K
                 scale_width(filters, spec.alpha, argument="alpha"),
                 stride=stride,
                 kernel_size=kernel_size,
+                dilation=next(taps),
                 expansion=width / before,
                 divisor=8,
                 attention=attention if attended else None,

@@ -4,14 +4,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import keras
 from keras import KerasTensor
 
 import kblocks as kb
+from architectures.dilation import dilations
 from architectures.variant import Variant, classify
-from kblocks import Style, check
+from kblocks import Style
 from kblocks.compose import Unit, drop_path_schedule
 from kblocks.naming import scope
 from kblocks.residual import Shortcut, basic, bottleneck, linear_projection, padded, preact_bottleneck
@@ -160,15 +161,15 @@ def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasT
         raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
     part = scope(name, "resnet")
     unit = spec.unit if spec.shortcut is None else partial(spec.unit, shortcut=spec.shortcut)
-    stages = zip(_strides(spec), spec.widths, drop_path_schedule(spec.drop_path, spec.depths), strict=True)
-    allowed, halvings = _halvings(x, spec), 0
+    strides = _strides(spec)
+    stages = zip(strides, spec.widths, drop_path_schedule(spec.drop_path, spec.depths), strict=True)
+    taps = iter(dilations(spec, list(chain.from_iterable(strides)), channels=x.shape[-1], filters=spec.stem_filters))
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))
     for i, (strides, width, rates) in enumerate(stages, 1):
         # resnet20: 32 × 32 × 16, 16 × 16 × 32, 8 × 8 × 64; resnet50: 56 × 56 × 256, …, 7 × 7 × 2048
         for j, (stride, rate) in enumerate(zip(strides, rates, strict=True), 1):
-            halvings += stride == 2
-            if halvings > allowed:
-                unit = partial(unit, dilation=2 ** (halvings - allowed))
+            if (dilation := next(taps)) > 1:
+                unit = partial(unit, dilation=dilation)
             x = unit(x, width, stride=stride, drop_path=rate, style=spec.style, name=part(f"stage{i}_unit{j}"))
     if spec.final_norm:
         x = activate(normalize(x, style=spec.style, name=part("norm")), style=spec.style, name=part("act"))
@@ -202,16 +203,3 @@ def _strides(spec: ResNet) -> list[list[int]]:
         else:
             after[0] = 2
     return strides
-
-
-def _halvings(x: KerasTensor, spec: ResNet) -> int:
-    """How many units may halve the image."""
-    every = len(spec.depths) - 1
-    if spec.output_stride is None:
-        return every
-    # The image's own size may be unknown.
-    probe = keras.Input((256, 256, x.shape[-1]))
-    stem = round(256 / spec.stem(probe, spec.stem_filters, style=spec.style, name="probe").shape[1])
-    strides = [stem * 2**i for i in range(every + 1)]
-    check.choice(spec.output_stride, strides, "output_stride")
-    return strides.index(spec.output_stride)

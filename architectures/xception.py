@@ -9,6 +9,7 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
+from architectures.dilation import dilations
 from architectures.porting import numbered
 from architectures.variant import Variant, classify
 from kblocks import Style
@@ -32,6 +33,8 @@ class Xception:
         top: channels of the separable convolutions after the last stage.
         stem: a function `(x, filters, *, style, name) -> tensor`.
         stem_filters: channels that come out of the stem.
+        output_stride: what the image is divided by at most; a dilation replaces the last stride, but no other, as the
+            poolings that have them can't be dilated. `None` for all.
         drop_path: the last unit's rate; those before rise to it linearly.
         dropout: the share of features left out before the logits, in training.
         style: see `kblocks.style`.
@@ -42,6 +45,7 @@ class Xception:
     top: tuple[int, ...] = (1536, 2048)
     stem: Block = kb.stem.xception
     stem_filters: int = 64
+    output_stride: int | None = None
     drop_path: float = 0.0
     dropout: float = 0.5
     style: Style = KERAS
@@ -67,25 +71,30 @@ def backbone(x: KerasTensor, spec: Xception, *, name: str | None = None) -> Kera
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height / s, width / s, spec.top[-1])`, rounded up, with `s` the stem's stride times 2 for each stage.
+        `(batch, height / s, width / s, spec.top[-1])`, rounded up, with `s` the stem's stride times 2 for each stage,
+        or the output stride.
 
     Raises:
-        ValueError: `x` is not of rank 4 or too small for the stem, or `depths` and `widths` differ in length.
+        ValueError: `x` is not of rank 4 or too small for the stem, `depths` and `widths` differ in length, or the
+            output stride is not one that the network can have.
     """
     if not spec.depths or len(spec.depths) != len(spec.widths):
         raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
     part = scope(name, "xception")
     rates = drop_path_schedule(spec.drop_path, spec.depths)
+    taps = dilations(spec, [2] * len(spec.depths), channels=x.shape[-1], filters=spec.stem_filters)
+    if max(taps) > 2:
+        raise ValueError(f"`output_stride` must leave all strides but the last; got {spec.output_stride}")
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))
     for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
         # 74 × 74 × 128, 37 × 37 × 256, 19 × 19 × 728, 10 × 10 × 1024
         for j in range(1, depth + 1):
             # The stem has activated what the first unit gets.
             halving = partial(separable, stride=2, depth=2, activate_first=i > 1, widen_last=i == len(spec.depths))
-            unit = halving if j == 1 else separable
+            unit = partial(halving if j == 1 else separable, dilation=taps[i - 1])
             x = unit(x, width, drop_path=rates[i - 1][j - 1], style=spec.style, name=part(f"stage{i}_unit{j}"))
-    for j, width in enumerate(spec.top, 1):
-        x = separable_norm_act(x, width, style=spec.style, name=part(f"top{j}"))  # 10 × 10 × 1536, 10 × 10 × 2048
+    for j, width in enumerate(spec.top, 1):  # 10 × 10 × 1536, 10 × 10 × 2048
+        x = separable_norm_act(x, width, dilation=taps[-1], style=spec.style, name=part(f"top{j}"))
     return x
 
 

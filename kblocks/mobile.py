@@ -16,6 +16,7 @@ from kblocks import check
 from kblocks.compose import add, stochastic_depth
 from kblocks.conv import conv_norm, conv_norm_act, depthwise_norm_act
 from kblocks.naming import scope
+from kblocks.padding import replace_stride
 from kblocks.style import RELU_BN, Block, Style, activate
 
 
@@ -102,6 +103,7 @@ def inverted_residual(
     *,
     stride: int = 1,
     kernel_size: int = 3,
+    dilation: int = 1,
     expansion: float = 6,
     divisor: int = 1,
     attention: Block | None = None,
@@ -118,6 +120,8 @@ def inverted_residual(
         filters: channels that come out.
         stride: step of the depthwise convolution, in pixels.
         kernel_size: side of the depthwise kernel, in pixels.
+        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
+            size stays, and the taps are `dilation / stride` apart.
         expansion: width of the depthwise convolution, as a multiple of the channels of `x`.
         divisor: that width is rounded to a multiple of it, see `scale_width`.
         attention: a function `(x, *, name) -> tensor` of the depthwise convolution's output; `None` for none. A share
@@ -127,10 +131,11 @@ def inverted_residual(
         name: the prefix of the layers.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`, or with a dilation of `x`'s height and width.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, or `expansion` is not a positive number.
+        ValueError: `x` is not of rank 4, a size is not a positive integer, `expansion` is not a positive number, or
+            `stride` does not divide a dilation above 1.
 
     Source: Sandler et al., "MobileNetV2", 2018, arXiv 1801.04381, Figure 4 (d); with `attention` Howard et al.,
     "Searching for MobileNetV3", 2019, arXiv 1905.02244, Figure 4, and the MBConv of Tan and Le, "EfficientNet", 2019,
@@ -143,8 +148,9 @@ def inverted_residual(
     check.rank(x, 4)
     part = scope(name, "inverted_residual")
     width = scale_width(x.shape[-1], expansion, divisor=divisor, argument="expansion")
+    step, taps = replace_stride(stride, dilation)
     y = x if expansion == 1 else conv_norm_act(x, width, 1, style=style, name=part("expand"))
-    y = depthwise_norm_act(y, kernel_size, stride=stride, style=style, name=part("depthwise"))
+    y = depthwise_norm_act(y, kernel_size, stride=step, dilation=taps, style=style, name=part("depthwise"))
     if attention is not None:
         y = attention(y, name=part("attention"))
     y = conv_norm(y, filters, 1, style=style, name=part("project"))
@@ -157,6 +163,7 @@ def fused_inverted_residual(
     *,
     stride: int = 1,
     kernel_size: int = 3,
+    dilation: int = 1,
     expansion: float = 4,
     divisor: int = 1,
     attention: Block | None = None,
@@ -173,6 +180,8 @@ def fused_inverted_residual(
         filters: channels that come out.
         stride: step of the first convolution, in pixels.
         kernel_size: side of its kernel, in pixels.
+        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
+            size stays, and the taps are `dilation / stride` apart.
         expansion: its width, as a multiple of the channels of `x`.
         divisor: that width is rounded to a multiple of it, see `scale_width`.
         attention: a function `(x, *, name) -> tensor` of what the last convolution gets; `None` for none.
@@ -181,10 +190,11 @@ def fused_inverted_residual(
         name: the prefix of the layers.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`, or with a dilation of `x`'s height and width.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, or `expansion` is not a positive number.
+        ValueError: `x` is not of rank 4, a size is not a positive integer, `expansion` is not a positive number, or
+            `stride` does not divide a dilation above 1.
 
     Source: Tan and Le, "EfficientNetV2", 2021, arXiv 2104.00298, Figure 2.
 
@@ -195,7 +205,8 @@ def fused_inverted_residual(
     check.rank(x, 4)
     part = scope(name, "fused_inverted_residual")
     width = scale_width(x.shape[-1], expansion, divisor=divisor, argument="expansion")
-    wide = {"kernel_size": kernel_size, "stride": stride, "style": style}
+    step, taps = replace_stride(stride, dilation)
+    wide = {"kernel_size": kernel_size, "stride": step, "dilation": taps, "style": style}
     y = x if expansion == 1 else conv_norm_act(x, width, **wide, name=part("expand"))
     if attention is not None:
         y = attention(y, name=part("attention"))
@@ -207,7 +218,7 @@ def fused_inverted_residual(
 
 
 def _add(x: KerasTensor, y: KerasTensor, stride: int, drop_path: float, part: Callable[[str], str]) -> KerasTensor:
-    """`x + y` where the unit keeps its shape, else `y`."""
+    """`x + y` where the unit keeps its shape, else `y`; so too where a dilation has replaced the stride."""
     check.fraction(drop_path, "drop_path")
     if stride != 1 or x.shape[-1] != y.shape[-1]:
         return add([y], name=part("out"))

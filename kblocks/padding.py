@@ -61,6 +61,33 @@ def pad(
     return layers.ZeroPadding2D((sides[0] // 2, sides[1] // 2), name=name and f"{name}_pad")(x), "valid"
 
 
+def replace_stride(stride: int, dilation: int) -> tuple[int, int]:
+    """The stride and the dilation of the convolution to which a unit gives its stride.
+
+    Args:
+        stride: the unit's, in pixels.
+        dilation: the unit's; above 1 it replaces the stride, for which what follows is dilated.
+
+    Returns:
+        `stride, 1`, or with a dilation `1, dilation // stride`.
+
+    Raises:
+        ValueError: one of them is not a positive integer, or `stride` does not divide a dilation above 1.
+
+    Source: Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017, arXiv 1706.05587,
+    section 3.1.
+
+    >>> replace_stride(2, 1), replace_stride(2, 4)
+    ((2, 1), (1, 2))
+    """
+    check.positive(stride, "stride")
+    check.positive(dilation, "dilation")
+    if dilation == 1:
+        return stride, 1
+    check.divisible(dilation, stride, "dilation", "stride")
+    return 1, dilation // stride
+
+
 def _sides(kernel_size: Any, argument: str) -> tuple[int, int]:
     """Height and width of a window."""
     if not isinstance(kernel_size, list | tuple):

@@ -21,6 +21,7 @@ from kblocks import check
 from kblocks.compose import add, stochastic_depth
 from kblocks.conv import conv, conv_norm, conv_norm_act, separable_conv
 from kblocks.naming import scope
+from kblocks.padding import replace_stride
 from kblocks.pool import max_pool
 from kblocks.style import RELU_BN, Block, Style, activate, normalize
 
@@ -170,7 +171,7 @@ def basic(
     (None, 16, 16, 32)
     """
     check.rank(x, 4)
-    step, first = _dilate(stride, dilation)
+    step, first = replace_stride(stride, dilation)
     part = scope(name, "basic")
     y = conv_norm_act(x, filters, 3, stride=step, dilation=first, groups=groups, style=style, name=part("conv1"))
     y = conv_norm(y, filters, 3, dilation=dilation, groups=groups, style=style, name=part("conv2"))
@@ -227,7 +228,7 @@ def bottleneck(
     """
     check.rank(x, 4)
     width = _width(filters, ratio)
-    step, strided = _dilate(stride, dilation)
+    step, strided = replace_stride(stride, dilation)
     first, second, dilation = (step, 1, dilation) if stride_first else (1, step, strided)
     part = scope(name, "bottleneck")
     y = conv_norm_act(x, width, 1, stride=first, style=style, name=part("conv1"))
@@ -283,7 +284,7 @@ def preact_basic(
     (None, 16, 16, 32)
     """
     check.rank(x, 4)
-    step, first = _dilate(stride, dilation)
+    step, first = replace_stride(stride, dilation)
     part = scope(name, "preact_basic")
     a = activate(normalize(x, style=style, name=part("norm")), style=style, name=part("act"))
     y = conv_norm_act(a, filters, 3, stride=step, dilation=first, groups=groups, style=style, name=part("conv1"))
@@ -343,7 +344,7 @@ def preact_bottleneck(
     """
     check.rank(x, 4)
     width = _width(filters, ratio)
-    step, strided = _dilate(stride, dilation)
+    step, strided = replace_stride(stride, dilation)
     part = scope(name, "preact_bottleneck")
     a = activate(normalize(x, style=style, name=part("norm")), style=style, name=part("act"))
     y = conv_norm_act(a, width, 1, style=style, name=part("conv1"))
@@ -359,6 +360,7 @@ def separable(
     *,
     stride: int = 1,
     depth: int = 3,
+    dilation: int = 1,
     activate_first: bool = True,
     widen_last: bool = False,
     attention: Block | None = None,
@@ -374,6 +376,8 @@ def separable(
         filters: channels that come out.
         stride: step of a max-pooling of 3×3, in pixels; at 1 there is none.
         depth: number of separable convolutions.
+        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, to which it must be equal,
+            as a pooling has no dilation: the size stays, and the taps are those of the unit with the stride.
         activate_first: whether an activation precedes the first of them too.
         widen_last: whether the last of them changes the width, and not the first.
         attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
@@ -386,7 +390,8 @@ def separable(
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, or a size is not a positive integer.
+        ValueError: `x` is not of rank 4, a size is not a positive integer, or a dilation above 1 and a stride above 1
+            are not equal.
 
     Source: Chollet, "Xception", 2016, arXiv 1610.02357, Figure 5: three convolutions in the middle flow; two, with a
     stride, in the entry flow, whose first unit is not activated first, and in the exit flow, where the last widens.
@@ -397,30 +402,22 @@ def separable(
     """
     check.rank(x, 4)
     check.positive(filters, "filters")
-    check.positive(stride, "stride")
     check.positive(depth, "depth")
+    step, first = replace_stride(stride, dilation)
+    if stride > 1 and first > 1:
+        raise ValueError(f"`dilation` must be `stride` where a pooling has it; got {dilation} and {stride}")
     part = scope(name, "separable")
     y = x
     for i in range(1, depth + 1):
         if i > 1 or activate_first:
             y = activate(y, style=style, name=part(f"conv{i}_act"))
         width = x.shape[-1] if widen_last and i < depth else filters
-        y = separable_conv(y, width, 3, style=style, name=part(f"conv{i}"))
+        y = separable_conv(y, width, 3, dilation=first, style=style, name=part(f"conv{i}"))
         y = normalize(y, style=style, name=part(f"conv{i}_norm"))
     if stride > 1:
-        y = max_pool(y, 3, stride=stride, style=style, name=part("pool"))
+        y = max_pool(y, 3, stride=step, style=style, name=part("pool"))
     y = _attend_and_drop(y, attention, drop_path, part)
-    return add([_shortcut(x, filters, stride, stride, shortcut, style, part), y], name=part("out"))
-
-
-def _dilate(stride: int, dilation: int) -> tuple[int, int]:
-    """The step of the convolution that takes the stride, and the distance of its taps."""
-    check.positive(stride, "stride")
-    check.positive(dilation, "dilation")
-    if dilation == 1:
-        return stride, 1
-    check.divisible(dilation, stride, "dilation", "stride")
-    return 1, dilation // stride
+    return add([_shortcut(x, filters, stride, step, shortcut, style, part), y], name=part("out"))
 
 
 def _shortcut(

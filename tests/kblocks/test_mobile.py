@@ -1,6 +1,7 @@
 """Units for small devices, against NumPy, the formulas of their papers and widths published elsewhere."""
 
 from dataclasses import replace
+from functools import partial
 from math import ceil
 
 import keras
@@ -268,3 +269,28 @@ def test_no_width_and_no_divisor():
         mobile.scale_width(8, 1, divisor=0)
     with pytest.raises(ValueError, match="`factor` must be a positive number; got -1"):
         mobile.scale_width(8, -1)
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("unit", RESIDUAL)
+def test_a_dilated_stage_holds_the_strided_one(unit, kernel_size, numbers, evaluate, scramble):
+    """Of 9 pixels the padding is the same at both ends, with the stride as with the dilation."""
+
+    def stage(dilation):
+        x = keras.Input((9, 9, 4))
+        dilated = partial(unit, kernel_size=kernel_size, expansion=2, dilation=dilation)
+        return keras.Model(x, compose.stage(x, dilated, 8, 2, stride=2, name="s"))
+
+    strided, dilated = stage(1), stage(2)
+    assert (strided.output_shape[1], dilated.output_shape[1]) == (5, 9)
+    scramble(strided)
+    dilated.set_weights(strided.get_weights())
+    data = numbers(2, 9, 9, 4)
+    fine, coarse = evaluate(dilated, data), evaluate(strided, data)
+    np.testing.assert_allclose(fine[:, ::2, ::2], coarse, rtol=0, atol=1e-5 * np.abs(coarse).max())
+
+
+@pytest.mark.parametrize("unit", RESIDUAL)
+def test_a_dilation_that_the_stride_does_not_divide_is_refused(unit):
+    with pytest.raises(ValueError, match="`dilation` must be divisible by `stride`; got 3 and 2"):
+        unit(keras.Input((9, 9, 4)), 8, stride=2, dilation=3)

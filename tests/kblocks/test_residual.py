@@ -340,6 +340,29 @@ def test_without_a_stride_each_phase_of_a_dilated_unit_is_a_unit(unit, numbers, 
         np.testing.assert_allclose(y[:, i::3, ::3], evaluate(plain, data[:, i::3, ::3]), rtol=1e-4, atol=1e-2)
 
 
+def test_a_dilated_stage_of_separable_units_holds_the_strided_one(numbers, evaluate, scramble):
+    """Of 9 pixels the padding is the same at both ends, with the stride as with the dilation."""
+
+    def stage(dilation):
+        x = keras.Input((9, 9, 4))
+        return keras.Model(
+            x, compose.stage(x, partial(residual.separable, dilation=dilation), 8, 2, stride=2, name="s")
+        )
+
+    strided, dilated = stage(1), stage(2)
+    assert (strided.output_shape[1], dilated.output_shape[1]) == (5, 9)
+    scramble(strided)
+    dilated.set_weights(strided.get_weights())
+    data = numbers(2, 9, 9, 4)
+    fine, coarse = evaluate(dilated, data), evaluate(strided, data)
+    np.testing.assert_allclose(fine[:, ::2, ::2], coarse, rtol=0, atol=1e-5 * np.abs(coarse).max())
+
+
+def test_a_pooling_is_not_dilated():
+    with pytest.raises(ValueError, match="`dilation` must be `stride` where a pooling has it; got 4 and 2"):
+        unit_model(residual.separable, 8, 8, stride=2, dilation=4)
+
+
 @pytest.mark.parametrize("unit", CONVOLUTIONAL)
 def test_a_dilation_that_the_stride_does_not_divide_is_refused(unit):
     with pytest.raises(ValueError, match="`dilation` must be divisible by `stride`; got 3 and 2"):

@@ -1,0 +1,38 @@
+"""An output stride: from where it is reached on, dilations stand in place of strides, as in DeepLab."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
+from typing import Any
+
+import keras
+
+from kblocks import check
+
+
+def dilations(spec: Any, strides: Sequence[int], *, channels: int, filters: int) -> list[int]:
+    """The dilation of each unit of a network, which replaces the strides beyond `spec.output_stride`.
+
+    Args:
+        spec: a family's, with `stem`, `style` and `output_stride`, `None` for all strides as they are.
+        strides: each unit's, in order.
+        channels: of the image.
+        filters: channels that come out of the stem.
+
+    Returns:
+        1 for each unit that keeps its stride, else how far apart its taps are, as the units of `kblocks` take it.
+
+    Raises:
+        ValueError: the network never has that output stride.
+
+    Source: Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017, arXiv 1706.05587,
+    section 3.1.
+    """
+    if spec.output_stride is None:
+        return [1] * len(strides)
+    # The image's own size may be unknown.
+    probe = keras.Input((256, 256, channels))
+    stem = round(256 / spec.stem(probe, filters, style=spec.style, name="probe").shape[1])
+    reached = list(accumulate(strides, mul, initial=stem))
+    check.choice(spec.output_stride, sorted(set(reached)), "output_stride")
+    return [max(stride // spec.output_stride, 1) for stride in reached[1:]]
