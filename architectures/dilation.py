@@ -6,17 +6,18 @@ from operator import mul
 from typing import Any
 
 import keras
+from keras import KerasTensor
 
 from kblocks import check
 
 
-def dilations(spec: Any, strides: Sequence[int], *, channels: int, filters: int) -> list[int]:
+def dilations(spec: Any, strides: Sequence[int], x: KerasTensor, filters: int) -> list[int]:
     """The dilation of each unit of a network, which replaces the strides beyond `spec.output_stride`.
 
     Args:
         spec: a family's, with `stem`, `style` and `output_stride`, `None` for all strides as they are.
         strides: each unit's, in order.
-        channels: of the image.
+        x: the image, `(batch, height, width, channels)`, whose channels alone are read.
         filters: channels that come out of the stem.
 
     Returns:
@@ -31,7 +32,7 @@ def dilations(spec: Any, strides: Sequence[int], *, channels: int, filters: int)
     if spec.output_stride is None:
         return [1] * len(strides)
     # The image's own size may be unknown.
-    probe = keras.Input((256, 256, channels))
+    probe = keras.Input((256, 256, x.shape[-1]))
     stem = round(256 / spec.stem(probe, filters, style=spec.style, name="probe").shape[1])
     reached = list(accumulate(strides, mul, initial=stem))
     check.choice(spec.output_stride, sorted(set(reached)), "output_stride")

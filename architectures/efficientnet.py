@@ -260,7 +260,7 @@ def backbone(x: KerasTensor, spec: EfficientNet, *, name: str | None = None) -> 
     depths = [math.ceil(spec.depth * depth) for *_, depth, _ in spec.stages]
     rates = drop_path_schedule(spec.drop_path, depths)
     strides = [stride for *_, stride in spec.stages]
-    taps = dilations(spec, strides, channels=x.shape[-1], filters=scale(spec.stem_filters))
+    taps = dilations(spec, strides, x, scale(spec.stem_filters))
     x = spec.stem(x, scale(spec.stem_filters), style=spec.style, name=part("stem"))
     for i, (unit, kernel_size, expansion, filters, _, stride) in enumerate(spec.stages, 1):
         dilated = {"dilation": taps[i - 1]} if taps[i - 1] > 1 else {}

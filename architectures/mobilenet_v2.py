@@ -100,7 +100,7 @@ def backbone(x: KerasTensor, spec: MobileNetV2, *, name: str | None = None) -> K
     part = scope(name, "mobilenet_v2")
     scale = partial(scale_width, factor=spec.alpha, argument="alpha")
     strides = [stride for *_, stride in spec.stages]
-    taps = dilations(spec, strides, channels=x.shape[-1], filters=scale(spec.stem_filters))
+    taps = dilations(spec, strides, x, scale(spec.stem_filters))
     x = spec.stem(x, scale(spec.stem_filters), style=spec.style, name=part("stem"))  # 112 × 112 × 32
     for i, ((expansion, filters, depth, stride), dilation) in enumerate(zip(spec.stages, taps, strict=True), 1):
         unit = partial(inverted_residual, expansion=expansion, dilation=dilation)

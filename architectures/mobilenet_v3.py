@@ -175,7 +175,7 @@ def backbone(x: KerasTensor, spec: MobileNetV3, *, name: str | None = None) -> K
     plain = replace(spec.style, activation=relu)
     attention = partial(spec.attention, style=plain)
     strides = [stride for stage in spec.stages for *_, stride in stage]
-    taps = iter(dilations(spec, strides, channels=x.shape[-1], filters=spec.stem_filters))
+    taps = iter(dilations(spec, strides, x, spec.stem_filters))
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 112 × 112 × 16
     before = spec.stem_filters
     for i, stage in enumerate(spec.stages, 1):

@@ -161,9 +161,9 @@ def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasT
         raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
     part = scope(name, "resnet")
     unit = spec.unit if spec.shortcut is None else partial(spec.unit, shortcut=spec.shortcut)
-    strides = _strides(spec)
-    stages = zip(strides, spec.widths, drop_path_schedule(spec.drop_path, spec.depths), strict=True)
-    taps = iter(dilations(spec, list(chain.from_iterable(strides)), channels=x.shape[-1], filters=spec.stem_filters))
+    halvings = _strides(spec)
+    stages = zip(halvings, spec.widths, drop_path_schedule(spec.drop_path, spec.depths), strict=True)
+    taps = iter(dilations(spec, list(chain.from_iterable(halvings)), x, spec.stem_filters))
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))
     for i, (strides, width, rates) in enumerate(stages, 1):
         # resnet20: 32 × 32 × 16, 16 × 16 × 32, 8 × 8 × 64; resnet50: 56 × 56 × 256, …, 7 × 7 × 2048

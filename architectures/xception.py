@@ -82,7 +82,7 @@ def backbone(x: KerasTensor, spec: Xception, *, name: str | None = None) -> Kera
         raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
     part = scope(name, "xception")
     rates = drop_path_schedule(spec.drop_path, spec.depths)
-    taps = dilations(spec, [2] * len(spec.depths), channels=x.shape[-1], filters=spec.stem_filters)
+    taps = dilations(spec, [2] * len(spec.depths), x, spec.stem_filters)
     if max(taps) > 2:
         raise ValueError(f"`output_stride` must leave all strides but the last; got {spec.output_stride}")
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))

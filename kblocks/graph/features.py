@@ -51,7 +51,7 @@ def features(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> ker
             )
     ends = {stride: _end(tensors) for stride, tensors in found.items()}
     # Only the first output's: others come from the middle.
-    last = [*_images(keras.Model(image, model.outputs[0])).values()][-1]
+    last = [image, *_images(keras.Model(image, model.outputs[0])).values()][-1]
     ends[_stride(image, last)] = last
     return keras.Model(image, [ends[stride] for stride in strides], name=f"{model.name}_features")
 
