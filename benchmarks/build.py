@@ -4,8 +4,8 @@
     python -m benchmarks.build "resnet*" --times=5
 
 Both are built with random weights, at the row's own input shape. The ratio is of the medians, ours over theirs: below 1
-ours is the faster one. Inception-v3 and Inception-ResNet-v2 are not quite the same on both sides: in each normalisation ours
-has the scale that torchvision's and timm's have, and Keras's leaves out.
+ours is the faster one. Inception-v3 and Inception-ResNet-v2 are not quite the same on both sides: in each normalisation
+ours has the scale that torchvision's and timm's have, and Keras's leaves out.
 """
 
 import gc
