@@ -74,7 +74,7 @@ class TestNames:
 
     def test_every_family_module_is_registered(self):
         modules = {path.stem for path in (ROOT / "architectures").glob("*.py")}
-        shared = {"__init__", "__main__", "loading", "porting", "preprocessing", "registry", "variant"}
+        shared = {"__init__", "__main__", "dilation", "loading", "porting", "preprocessing", "registry", "variant"}
         assert modules - shared == set(FAMILIES)
 
     @pytest.mark.parametrize(

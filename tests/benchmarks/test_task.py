@@ -16,6 +16,7 @@ from benchmarks import task
 from benchmarks.console import UsageError
 from benchmarks.data import Dataset
 from benchmarks.task import Classification, Pairs, Synthetic
+from tests.architectures.daily import LARGE
 
 
 def array(x):
@@ -347,17 +348,17 @@ def test_synthetic_losses_are_of_what_the_network_ends_in(name):
     assert float(work.loss([outputs], y)) == pytest.approx(-log_p[np.arange(8), y[:, 0]].mean(), rel=1e-4)
 
 
-LARGE = {"resnet110", "resnet164_preact", "resnet50", "resnet101", "resnet152", "resnet50_v1_5", "resnet56", "resnet44"}
+DEEP = {"resnet110", "resnet164_preact", "resnet56", "resnet44"}
 
 
 @pytest.mark.parametrize(
     "arch",
-    [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in architectures.names()],
+    [pytest.param(name, marks=pytest.mark.slow) if name in LARGE | DEEP else name for name in architectures.names()],
 )
 def test_synthetic_data_fits_every_network(arch):
     row = architectures.variant(arch)
-    if row.input_shapes[0] == (224, 224, 3):
-        model = architectures.create(arch, input_shape=(64, 64, 3), classes=10)
+    if row.classes == 1000:
+        model = architectures.create(arch, input_shape=(80, 80, 3), classes=10)
     else:
         model = architectures.create(arch)
     work = Synthetic(model, batch_size=2, seed=0)
