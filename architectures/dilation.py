@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from numbers import Integral
 from operator import mul
 from typing import Any
 
 import keras
 from keras import KerasTensor
-
-from kblocks import check
 
 
 def dilations(spec: Any, strides: Sequence[int], x: KerasTensor, filters: int) -> list[int]:
@@ -35,5 +34,8 @@ def dilations(spec: Any, strides: Sequence[int], x: KerasTensor, filters: int) -
     probe = keras.Input((256, 256, x.shape[-1]))
     stem = round(256 / spec.stem(probe, filters, style=spec.style, name="probe").shape[1])
     reached = list(accumulate(strides, mul, initial=stem))
-    check.choice(spec.output_stride, sorted(set(reached)), "output_stride")
+    choices = sorted(set(reached))
+    if not isinstance(spec.output_stride, Integral) or spec.output_stride not in choices:
+        text = ", ".join(map(str, choices))
+        raise ValueError(f"`output_stride` must be one of {text}; got {spec.output_stride!r}")
     return [max(stride // spec.output_stride, 1) for stride in reached[1:]]

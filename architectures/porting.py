@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from architectures.preprocessing import swaps_colours
+from kblocks import check
 
 HEAD = "logits"
 """The layer whose width is the number of classes, in every family."""
@@ -25,6 +26,7 @@ def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[s
         skip: names of layers of `target` that keep the weights they have.
 
     Raises:
+        TypeError: one of the two is no model.
         ValueError: a layer of `target` has weights and no counterpart in `source`, or one of another shape. Nothing has
             been copied then.
 
@@ -32,6 +34,8 @@ def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[s
     >>> ten, three = architectures.create("resnet_tiny"), architectures.create("resnet_tiny", classes=3)
     >>> copy_weights(ten, three, skip=["logits"])
     """
+    check.model(source, "source")
+    check.model(target, "target")
     _copy(source, target, {name: name for name in _leaves(target)}, skip)
 
 
@@ -39,6 +43,8 @@ def port(
     model: keras.Model, keras_model: keras.Model, families: Sequence[ModuleType], *, skip: Collection[str] = ()
 ) -> None:
     """Copies a keras.applications network's weights into ours, see `architectures.port_from_keras`."""
+    check.model(model, "model")
+    check.model(keras_model, "keras_model")
     names = [name for name in _leaves(model) if name not in skip]
     theirs = {layer.name for layer in keras_model.layers}
     maps = [family.keras_names(names, keras_model) for family in families]

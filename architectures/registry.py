@@ -219,6 +219,7 @@ def port_from_keras(model: keras.Model, keras_model: keras.Model, *, skip: Colle
         skip: names of our layers that keep the weights they have, as `logits` where the classes differ.
 
     Raises:
+        TypeError: one of the two is no model.
         ValueError: a layer of ours has no counterpart or one of another shape. Nothing has been copied then.
     """
     porting.port(model, keras_model, _KERAS_FAMILIES, skip=skip)

@@ -74,6 +74,12 @@ def function(value: Any, argument: str) -> None:
         raise TypeError(f"`{argument}` must be a function of a tensor; got {value!r}")
 
 
+def model(value: Any, argument: str) -> None:
+    """Raise unless `value` is a Keras model."""
+    if not isinstance(value, keras.Model):
+        raise TypeError(f"`{argument}` must be a keras.Model; got {value!r}")
+
+
 def functions(values: Any, argument: str) -> None:
     """Raise unless `values` is a list or tuple of functions, and holds one."""
     if not isinstance(values, list | tuple):

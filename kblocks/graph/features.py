@@ -36,7 +36,7 @@ def features(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> ker
     """
     if not isinstance(model, keras.Model) or len(getattr(model, "inputs", None) or ()) != 1:
         raise TypeError(f"`model` must be a functional keras.Model of one input; got {model!r}")
-    if not isinstance(strides, Sequence) or not strides:
+    if not isinstance(strides, Sequence) or isinstance(strides, str) or not strides:
         raise TypeError(f"`strides` must be a tuple of powers of two; got {strides!r}")
     (image,) = model.inputs
     if len(image.shape) != 4 or image.shape[1] is None:

@@ -90,7 +90,7 @@ def test_unknown_sizes():
         ("xception_tiny", "1, 2, 4"),
     ],
 )
-@pytest.mark.parametrize("wrong", [3, 64, "8"])
+@pytest.mark.parametrize("wrong", [3, 64, 4.0, "8"])
 def test_an_output_stride_that_the_network_never_has(arch, strides, wrong):
     with pytest.raises(ValueError, match=rf"`output_stride` must be one of {strides}; got {wrong!r}"):
         architectures.create(arch, output_stride=wrong)

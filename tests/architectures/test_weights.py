@@ -210,6 +210,13 @@ class TestPort:
         ):
             porting.port(ours, theirs, [self.Family])
 
+    def test_what_is_no_model(self):
+        model = architectures.create("resnet_tiny")
+        for copy in (architectures.port_from_keras, architectures.copy_weights):
+            for pair in ((model, "resnet50"), (None, model)):
+                with pytest.raises(TypeError, match=r"`(keras_)?(model|source|target)` must be a keras.Model; got "):
+                    copy(*pair)
+
     def test_networks_of_two_families(self):
         theirs = keras.applications.MobileNet(weights=None, input_shape=SHAPE, alpha=0.25, include_top=False)
         with pytest.raises(ValueError, match="`resnet50` has layers without a counterpart in `mobilenet"):

@@ -59,7 +59,7 @@ def test_a_stride_that_is_not_there():
         features(pyramid(), strides=(4, 8))
 
 
-@pytest.mark.parametrize("strides", [4, (), None])
+@pytest.mark.parametrize("strides", [4, "4", (), None])
 def test_what_are_no_strides(strides):
     with pytest.raises(TypeError, match=r"`strides` must be a tuple of powers of two; got"):
         features(pyramid(), strides=strides)
