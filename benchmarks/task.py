@@ -151,7 +151,9 @@ class Pairs(Task):
         step = 1 + ops.minimum(ops.cast(uniform[:, 1] * others, "int32"), others - 1)
         partners = ops.mod(labels + (1 - same) * step, self._dataset.classes)
         sizes = ops.take(train["sizes"], partners, axis=0)
-        nth = ops.minimum(ops.cast(uniform[:, 2] * ops.cast(sizes, "float32"), "int32"), sizes - 1)
+        # Both cast, as an array of NumPy's times a tensor of PyTorch's is an error.
+        place = ops.cast(uniform[:, 2], "float32") * ops.cast(sizes, "float32")
+        nth = ops.minimum(ops.cast(place, "int32"), sizes - 1)
         seconds = ops.take(train["members"], ops.take(train["starts"], partners, axis=0) + nth, axis=0)
         return [ops.take(train["images"], rows, axis=0), ops.take(train["images"], seconds, axis=0)], same
 
