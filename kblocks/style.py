@@ -21,13 +21,16 @@ Block = Callable[..., KerasTensor]
 """A function `(x, *, name) -> tensor`."""
 
 
-def batch_norm(x: KerasTensor, *, momentum: float = 0.9, epsilon: float = 1e-5, name: str | None = None) -> KerasTensor:
+def batch_norm(
+    x: KerasTensor, *, momentum: float = 0.9, epsilon: float = 1e-5, scale: bool = True, name: str | None = None
+) -> KerasTensor:
     """`γ (x − mean) / sqrt(variance + epsilon) + β` over the batch, per channel.
 
     Args:
         x: `(batch, …, channels)`.
         momentum: the share of the old moving statistics kept at each step.
         epsilon: added to the variance.
+        scale: whether there is a γ.
         name: the layer's name.
 
     Returns:
@@ -39,7 +42,7 @@ def batch_norm(x: KerasTensor, *, momentum: float = 0.9, epsilon: float = 1e-5, 
     >>> batch_norm(Input((8, 8, 4))).shape
     (None, 8, 8, 4)
     """
-    return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)(x)
+    return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, scale=scale, name=name)(x)
 
 
 def layer_norm(x: KerasTensor, *, epsilon: float = 1e-6, name: str | None = None) -> KerasTensor:

@@ -160,6 +160,12 @@ def test_group_norm_refuses_groups_that_do_not_divide():
         style.group_norm(keras.Input((4, 4, 6)), groups=4)
 
 
+def test_batch_norm_without_a_scale():
+    x = keras.Input((4,))
+    assert [w.name for w in keras.Model(x, style.batch_norm(x)).trainable_weights] == ["gamma", "beta"]
+    assert [w.name for w in keras.Model(x, style.batch_norm(x, scale=False)).trainable_weights] == ["beta"]
+
+
 def test_batch_norm_keeps_the_given_share_of_the_old_statistics(numbers, evaluate):
     x = keras.Input((4,))
     model = keras.Model(x, style.batch_norm(x, momentum=0.75))
