@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from numbers import Real
 from typing import Any
 
 import keras
@@ -18,7 +17,7 @@ from keras import KerasTensor
 import kblocks as kb
 from architectures.dilation import dilations
 from architectures.variant import Variant, classify
-from kblocks import Style
+from kblocks import Style, check
 from kblocks.attention import squeeze_excite
 from kblocks.compose import Unit, drop_path_schedule
 from kblocks.mobile import fused_inverted_residual as fused_mbconv
@@ -253,8 +252,7 @@ def backbone(x: KerasTensor, spec: EfficientNet, *, name: str | None = None) -> 
         ValueError: `x` is not of rank 4, `width` or `depth` is not a positive number, or the output stride is not one
             that the network passes.
     """
-    if isinstance(spec.depth, bool) or not isinstance(spec.depth, Real) or not spec.depth > 0:
-        raise ValueError(f"`depth` must be a positive number; got {spec.depth!r}")
+    check.positive_number(spec.depth, "depth")
     part = scope(name, "efficientnet")
     scale = partial(scale_width, factor=spec.width, least_share=spec.least_share, argument="width")
     depths = [math.ceil(spec.depth * depth) for *_, depth, _ in spec.stages]

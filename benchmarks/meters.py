@@ -25,6 +25,7 @@ DRIVER = Path("/proc/driver/nvidia/version")
 MEMORY_RAN_OUT = (
     r"(?<!ran )out of memory|\boom when allocating|failed to allocate|ran out of memory in memory space hbm"
 )
+XLA_RAN_OUT = rf"resource_exhausted.*({MEMORY_RAN_OUT})|cuda_error_out_of_memory|out of memory allocating \d+ bytes"
 OUT_OF_MEMORY = (
     ("tensorflow", "ResourceExhaustedError", MEMORY_RAN_OUT),
     (
@@ -32,16 +33,8 @@ OUT_OF_MEMORY = (
         "InternalError",
         r"cuda_error_out_of_memory|failed to allocate memory|dst tensor is not initialized",
     ),
-    (
-        "jax",
-        "JaxRuntimeError",
-        rf"resource_exhausted.*({MEMORY_RAN_OUT})|cuda_error_out_of_memory|out of memory allocating \d+ bytes",
-    ),
-    (
-        "jaxlib",
-        "XlaRuntimeError",
-        rf"resource_exhausted.*({MEMORY_RAN_OUT})|cuda_error_out_of_memory|out of memory allocating \d+ bytes",
-    ),
+    ("jax", "JaxRuntimeError", XLA_RAN_OUT),
+    ("jaxlib", "XlaRuntimeError", XLA_RAN_OUT),
     ("torch", "OutOfMemoryError", ""),
     ("torch", "AcceleratorError", r"\b(cuda|hip) error: out of memory"),
     (

@@ -1,7 +1,7 @@
 """Checks of arguments: each raises an error that names the argument, the rule and the value."""
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import keras
@@ -46,6 +46,12 @@ def positive(value: Any, argument: str) -> None:
     """Raise unless `value` is an integer of at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"`{argument}` must be a positive integer; got {value!r}")
+
+
+def positive_number(value: Any, argument: str) -> None:
+    """Raise unless `value` is a number above 0."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not value > 0:
+        raise ValueError(f"`{argument}` must be a positive number; got {value!r}")
 
 
 def fraction(value: Any, argument: str) -> None:

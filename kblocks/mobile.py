@@ -8,7 +8,6 @@ A unit is a function `(x, filters, *, stride, drop_path, style, name) -> tensor`
 """
 
 from collections.abc import Callable
-from numbers import Real
 
 from keras import KerasTensor
 
@@ -46,8 +45,7 @@ def scale_width(
     """
     check.positive(width, "width")
     check.positive(divisor, "divisor")
-    if isinstance(factor, bool) or not isinstance(factor, Real) or not factor > 0:
-        raise ValueError(f"`{argument}` must be a positive number; got {factor!r}")
+    check.positive_number(factor, argument)
     check.fraction(least_share, "least_share")
     wanted = factor * width
     nearest = max(int(wanted + divisor / 2) // divisor, 1) * divisor

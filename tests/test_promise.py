@@ -22,6 +22,7 @@ import kblocks as kb
 from architectures import lenet, resnet, siamese
 from kblocks.graph import profile
 from kblocks.residual import preact_basic
+from tests.architectures.daily import DEEP, LARGE
 from tests.architectures.families import FAMILIES, OF_IMAGES, TINY
 from tests.architectures.scramble import scramble
 
@@ -252,9 +253,7 @@ def every_op() -> keras.Model:
     return keras.Model(inputs, outputs, name="every_op")
 
 
-LARGE = {name for name in architectures.names() if architectures.variant(name).classes == 1000}
-DEEP = {"resnet32", "resnet44", "resnet56", "resnet110", "resnet164_preact"}
-SLOW = (LARGE | DEEP | {"googlenet_cifar"}) - {"resnet50", "googlenet_bn"}
+SLOW = (LARGE | DEEP | {"resnet32", "googlenet_cifar"}) - {"resnet50", "googlenet_bn"}
 
 MODELS = {name: of_row(name) for name in architectures.names()} | {
     "drop_path": of_row("resnet_tiny", drop_path=0.5, dropout=0.5),

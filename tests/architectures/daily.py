@@ -9,3 +9,5 @@ DAILY = {
 }
 LARGE = {name for name in architectures.names() if architectures.variant(name).classes == 1000}
 SLOW = LARGE - DAILY
+# For small images, but slow to build.
+DEEP = {"resnet44", "resnet56", "resnet110", "resnet164_preact"}

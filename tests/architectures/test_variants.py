@@ -17,7 +17,7 @@ from kblocks.graph import features, profile
 from kblocks.residual import preact_basic
 from kblocks.style import batch_norm
 from tests.architectures import pin
-from tests.architectures.daily import LARGE, SLOW
+from tests.architectures.daily import DEEP, LARGE, SLOW
 
 ROWS = architectures.names()
 # By their source, not by name: one network is called tiny by its authors.
@@ -404,7 +404,7 @@ def test_shapes_by_layer_name(arch):
     assert found == SHAPES[arch]
 
 
-@pytest.mark.parametrize("arch", rows(ROWS, LARGE | {"resnet44", "resnet56", "resnet110", "resnet164_preact"}))
+@pytest.mark.parametrize("arch", rows(ROWS, LARGE | DEEP))
 def test_built_twice_the_same_names(arch):
     first, second = architectures.create(arch), architectures.create(arch)
     assert [op.name for op in first.layers] == [op.name for op in second.layers]

@@ -16,7 +16,7 @@ from benchmarks import task
 from benchmarks.console import UsageError
 from benchmarks.data import Dataset
 from benchmarks.task import Classification, Pairs, Synthetic
-from tests.architectures.daily import LARGE
+from tests.architectures.daily import DEEP, LARGE
 
 
 def array(x):
@@ -346,9 +346,6 @@ def test_synthetic_losses_are_of_what_the_network_ends_in(name):
     log_p = log_softmax(z if z.shape[1] > 1 else np.concatenate([0 * z, z], axis=1))
     outputs = np.exp(log_p if z.shape[1] > 1 else log_p[:, 1:]).astype("float32") if is_probability else z
     assert float(work.loss([outputs], y)) == pytest.approx(-log_p[np.arange(8), y[:, 0]].mean(), rel=1e-4)
-
-
-DEEP = {"resnet110", "resnet164_preact", "resnet56", "resnet44"}
 
 
 @pytest.mark.parametrize(
