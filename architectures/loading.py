@@ -1,14 +1,18 @@
 """Fills a network with weights: those that keras.applications has, or those of a file."""
 
+import json
 import os
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
+import h5py
 import keras
 
 from architectures import porting
+from architectures.preprocessing import PREPROCESS, has_preprocessing, swaps_colours
 from architectures.variant import Variant
 
 IMAGENET = "imagenet"
@@ -17,6 +21,26 @@ IMAGENET = "imagenet"
 def is_keras(weights: str | os.PathLike[str]) -> bool:
     """Whether these are weights of keras.applications: its own name for them, or one of its downloads."""
     return weights == IMAGENET or (str(weights).endswith(".h5") and not str(weights).endswith(".weights.h5"))
+
+
+def prepares(weights: str | os.PathLike[str]) -> bool:
+    """Whether the network of these weights is to prepare its images itself: Keras's own, and one saved that does.
+
+    Raises:
+        ValueError: the file is none that Keras saved.
+    """
+    if is_keras(weights):
+        return True
+    try:
+        if str(weights).endswith(".keras"):
+            with zipfile.ZipFile(weights) as file:
+                saved = json.loads(file.read("config.json"))["config"].get("layers", [])
+            return any(layer["config"].get("name") == PREPROCESS for layer in saved)
+        with h5py.File(weights) as file:
+            # A layer without weights has its place too, under the name of its class.
+            return "layers/normalization" in file
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"`weights` must be a file that Keras saved; got {str(weights)!r} ({error})") from error
 
 
 def check(arch: str, row: Variant, weights: str | os.PathLike[str]) -> None:
@@ -43,7 +67,7 @@ def load(
     row: Variant,
     weights: str | os.PathLike[str],
     *,
-    sibling: Callable[[], keras.Model],
+    sibling: Callable[[int], keras.Model],
     families: Sequence[ModuleType],
 ) -> None:
     """Fills a network; a head of another number of classes stays as it is.
@@ -52,7 +76,7 @@ def load(
         model: to be filled.
         row: of its architecture.
         weights: see `architectures.create`.
-        sibling: makes the same network with the row's own number of classes.
+        sibling: makes the network of that number of classes that prepares its images as that of the weights does.
         families: those that keras.applications has too.
 
     Raises:
@@ -75,25 +99,35 @@ def _keras_model(row: Variant, weights: str | os.PathLike[str]) -> keras.Model:
 
 
 def _load_ours(
-    model: keras.Model, row: Variant, weights: str | os.PathLike[str], sibling: Callable[[], keras.Model]
+    model: keras.Model, row: Variant, weights: str | os.PathLike[str], sibling: Callable[[int], keras.Model]
 ) -> None:
-    if str(weights).endswith(".keras"):
-        # It tells its own network, so that layers are paired by name.
-        saved = keras.models.load_model(weights, compile=False)
-    else:
-        saved = model if _classes(model) == row.classes else sibling()
+    # A .keras file tells its own network, so that layers are paired by name.
+    is_whole = str(weights).endswith(".keras")
+    saved = keras.models.load_model(weights, compile=False) if is_whole else _saved(model, row, weights, sibling)
+    if saved is model:
+        return
+    porting.copy_weights(saved, model, skip=[porting.HEAD] if _head_differs(model, saved) else [])
+    if swaps_colours(saved) != swaps_colours(model):
+        porting.turn_colours(model)
+
+
+def _saved(
+    model: keras.Model, row: Variant, weights: str | os.PathLike[str], sibling: Callable[[int], keras.Model]
+) -> keras.Model:
+    """The network that a .weights.h5 is of: with as many classes as the row, or as are asked for now; maybe `model`."""
+    wanted, first_error = _classes(model), None
+    for classes in dict.fromkeys((row.classes, wanted)):
+        same = classes == wanted and prepares(weights) == has_preprocessing(model)
+        saved = model if same else sibling(classes)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore" if saved is not model else "default")
+                warnings.simplefilter("default" if same else "ignore")
                 saved.load_weights(weights)
-        except ValueError:
-            if saved is model:
-                raise
-            # Saved with as many classes as are asked for now, or with none.
-            model.load_weights(weights)
-            return
-    if saved is not model:
-        porting.copy_weights(saved, model, skip=[porting.HEAD] if _head_differs(model, saved) else [])
+        except ValueError as error:
+            first_error = first_error or error
+        else:
+            return saved
+    raise first_error
 
 
 def _head_differs(model: keras.Model, source: keras.Model) -> bool:

@@ -77,8 +77,7 @@ def backbone(x: KerasTensor, spec: MobileNet, *, name: str | None = None) -> Ker
     Raises:
         ValueError: `x` is not of rank 4 or too small to be halved as often, or `alpha` is not a positive number.
     """
-    if not spec.alpha > 0:
-        raise ValueError(f"`alpha` must be a positive number; got {spec.alpha}")
+    check.positive_number(spec.alpha, "alpha")
     part = scope(name, "mobilenet")
     x = spec.stem(x, int(spec.alpha * spec.stem_filters), style=spec.style, name=part("stem"))
     halvings = len(spec.stages) - 1

@@ -18,7 +18,7 @@ HEAD = "logits"
 
 
 def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[str] = ()) -> None:
-    """Copies the weights of each layer of `target` from the layer of that name in `source`.
+    """Copies the weights of each layer of `target` from the layer of that name in `source`, as they are.
 
     Args:
         source: a built model; layers that `target` has not are left aside.
@@ -50,11 +50,19 @@ def port(
     maps = [family.keras_names(names, keras_model) for family in families]
     # The family is that whose map leads somewhere for most layers; that of another one leads nearly nowhere.
     _copy(keras_model, model, max(maps, key=lambda found: len(theirs.intersection(found.values()))), skip)
-    if swaps_colours(model):
-        first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
-        if first.name not in skip:
-            kernel, *bias = first.get_weights()
-            first.set_weights([kernel[:, :, ::-1], *bias])
+    if swaps_colours(model) and first_conv(model).name not in skip:
+        turn_colours(model)
+
+
+def first_conv(model: keras.Model) -> keras.layers.Layer:
+    """The convolution that takes the images."""
+    return next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+
+
+def turn_colours(model: keras.Model) -> None:
+    """Lets a network take red, green and blue that took blue, green and red, or the other way."""
+    kernel, *bias = first_conv(model).get_weights()
+    first_conv(model).set_weights([kernel[:, :, ::-1], *bias])
 
 
 def numbered(keras_model: keras.Model, kind: type, prefix: str) -> list[str]:

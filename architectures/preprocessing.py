@@ -6,6 +6,9 @@ from keras import KerasTensor, Model, layers
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
+PREPROCESS = "preprocess"
+"""The layer's name in a network that has it."""
+
 MEANS_AND_VARIANCES = {
     # Also in blue, green, red; `architectures.porting` folds the order into the first convolution.
     "caffe": ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
@@ -38,6 +41,11 @@ def preprocess(x: KerasTensor, way: str, *, name: str | None = None) -> KerasTen
         raise ValueError(f"`preprocessing` takes images of three colours; got inputs of shape {tuple(x.shape)}")
     mean, variance = MEANS_AND_VARIANCES[way]
     return layers.Normalization(mean=mean, variance=variance, dtype="float32", name=name)(x)
+
+
+def has_preprocessing(model: Model) -> bool:
+    """Whether a network of ours takes images of 0 to 255."""
+    return any(layer.name == PREPROCESS for layer in model.layers)
 
 
 def swaps_colours(model: Model) -> bool:

@@ -34,7 +34,7 @@ from architectures import (
     vgg,
     xception,
 )
-from architectures.preprocessing import preprocess
+from architectures.preprocessing import PREPROCESS, preprocess
 from architectures.variant import Shape, Variant, shapes
 
 # What an override must be, by what it replaces; the first that fits.
@@ -154,8 +154,8 @@ def create(
             such a network, `.weights.h5` or `.keras`, or a download of keras.applications, `.h5`. Where it has another
             number of classes the head stays new.
         preprocessing: whether the network takes images of 0 to 255 and itself prepares them as the weights of
-            keras.applications want them; `None` where such weights are asked for. Without, it takes what that network's
-            `preprocess_input` gives.
+            keras.applications want them; `None` where such weights are asked for, or a file of a network that does.
+            Without, it takes what that network's `preprocess_input` gives.
         name: the model's name; `None` for `arch`.
         **overrides: fields of the row's spec, as `stem=`, `style=`, `dropout=`.
 
@@ -182,8 +182,9 @@ def create(
         raise ValueError(f"`pooling` must be 'avg', 'max', 'flatten' or None; got {pooling!r}")
     if weights is not None:
         loading.check(arch, row, weights)
+    prepared = weights is not None and loading.prepares(weights) and row.preprocessing is not None
     if preprocessing is None:
-        preprocessing = weights is not None and loading.is_keras(weights)
+        preprocessing = prepared
     if preprocessing and row.preprocessing is None:
         raise ValueError(f"`preprocessing` must be False for {arch}, which has no weights in keras.applications")
     spec = _override(arch, row.spec, overrides)
@@ -191,16 +192,19 @@ def create(
         keras.Input(shape, name="input" if len(wanted) == 1 else f"input{i}") for i, shape in enumerate(wanted, 1)
     ]
     try:
-        prepared = [preprocess(inputs[0], row.preprocessing, name="preprocess")] if preprocessing else inputs
-        outputs = module.build(spec, prepared, int(classes), pooling)
+        images = [preprocess(inputs[0], row.preprocessing, name=PREPROCESS)] if preprocessing else inputs
+        outputs = module.build(spec, images, int(classes), pooling)
         model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=name or arch)
         _check_end(model, spec, overrides)
     except ValueError as error:
         raise ValueError(f"{arch} can't be built for inputs of {_text(wanted)}: {error}") from error
     if weights is not None:
 
-        def sibling() -> keras.Model:
-            return create(arch, input_shape=wanted if len(wanted) > 1 else wanted[0], pooling=pooling, **overrides)
+        def sibling(classes: int) -> keras.Model:
+            shape = wanted if len(wanted) > 1 else wanted[0]
+            return create(
+                arch, input_shape=shape, classes=classes, pooling=pooling, preprocessing=prepared, **overrides
+            )
 
         loading.load(model, row, weights, sibling=sibling, families=_KERAS_FAMILIES)
     return model

@@ -43,7 +43,7 @@ def members(config, extra):
 
 def test_a_plain_install_brings_keras_and_a_backend_alone(config):
     required = lines(config["options"]["install_requires"])
-    assert {distribution(r) for r in required} == {"keras", "numpy", "tensorflow"}
+    assert {distribution(r) for r in required} == {"h5py", "keras", "numpy", "tensorflow"}
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from kblocks.graph import profile
 from kblocks.residual import preact_basic
 from tests.architectures.daily import DEEP, LARGE
 from tests.architectures.families import FAMILIES, OF_IMAGES, TINY
-from tests.architectures.scramble import scramble
+from tests.architectures.scramble import randomise, scramble
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*ROOT.glob("kblocks/**/*.py"), *ROOT.glob("architectures/**/*.py")])
@@ -40,7 +40,10 @@ ALLOWED_OPS = {
 }
 
 # What the packages may import beside Python's own library. Keras brings NumPy, and rich, which prints the table.
-MAY_IMPORT = {"kblocks": {"keras", "kblocks"}, "architectures": {"keras", "numpy", "rich", "kblocks", "architectures"}}
+MAY_IMPORT = {
+    "kblocks": {"keras", "kblocks"},
+    "architectures": {"h5py", "keras", "numpy", "rich", "kblocks", "architectures"},
+}
 
 # What runs or registers code that a saved model doesn't hold.
 CUSTOM = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "register_keras_serializable"}
@@ -273,19 +276,6 @@ every_model = pytest.mark.parametrize(
 )
 
 
-def randomise(model: keras.Model) -> None:
-    """Random weights and random moving statistics, so that none is what it would be without a file."""
-    rng = np.random.default_rng(len(model.weights))
-    for weight in model.weights:
-        kind = weight.path.rpartition("/")[-1]
-        if kind in ("gamma", "moving_variance"):
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-        elif kind in ("beta", "bias", "moving_mean"):
-            weight.assign(rng.normal(0, 0.2, weight.shape))
-        elif kind == "kernel":
-            weight.assign(rng.normal(0, np.sqrt(2 / np.prod(weight.shape[:-1])), weight.shape))
-
-
 def built(name: str) -> keras.Model:
     """A model with random weights, for the tests that leave it as it is."""
     return make(name) if name in SLOW else kept(name)
@@ -296,7 +286,7 @@ def make(name: str) -> keras.Model:
     if name in SLOW:
         scramble(model, model.input_shape[1:])
     else:
-        randomise(model)
+        randomise(model, seed=len(model.weights))
     return model
 
 

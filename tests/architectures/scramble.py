@@ -10,6 +10,19 @@ def images(shape, count=2, seed=1):
     return (rng.normal(size=(count, *shape)) + 2 * rng.normal(size=(count, 1, 1, shape[-1]))).astype("float32")
 
 
+def randomise(model, seed=0):
+    """Random weights and random moving statistics, none of them at the value it begins with, whatever it computes."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.name in ("gamma", "moving_variance"):
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        elif weight.name in ("beta", "bias", "moving_mean"):
+            weight.assign(rng.normal(0, 0.2, weight.shape))
+        elif "kernel" in weight.name:
+            # So that the signal neither fades nor grows with the depth, and the biases do not drown it.
+            weight.assign(rng.normal(0, np.sqrt(2 / np.prod(weight.shape[:-1])), weight.shape))
+
+
 def scramble(model, shape, seed=0):
     """Random weights and random moving statistics, none of them at the value it begins with."""
     rng = np.random.default_rng(seed)

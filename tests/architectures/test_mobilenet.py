@@ -219,9 +219,9 @@ def test_the_style_reaches_every_layer(arch):
 
 
 @pytest.mark.parametrize("arch", TINY)
-@pytest.mark.parametrize("alpha", [0, -1.0])
+@pytest.mark.parametrize("alpha", [0, -1.0, True])
 def test_no_alpha(arch, alpha):
-    with pytest.raises(ValueError, match=f"`alpha` must be a positive number; got {alpha}"):
+    with pytest.raises(ValueError, match=f"`alpha` must be a positive number; got {alpha!r}"):
         architectures.create(arch, alpha=alpha)
 
 

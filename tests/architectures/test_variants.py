@@ -18,6 +18,7 @@ from kblocks.residual import preact_basic
 from kblocks.style import batch_norm
 from tests.architectures import pin
 from tests.architectures.daily import DEEP, LARGE, SLOW
+from tests.architectures.scramble import randomise
 
 ROWS = architectures.names()
 # By their source, not by name: one network is called tiny by its authors.
@@ -563,20 +564,6 @@ class TestAuxiliaryHeads:
     def test_one_stage_has_no_middle(self):
         with pytest.raises(ValueError, match=r"second stage; got 1 stage\(s\)"):
             architectures.create("googlenet_tiny", auxiliary=True, stages=(((4, (2, 4), (2, 4), 4),),))
-
-
-def randomise(model, seed=0):
-    """Random weights and random moving statistics, none of them at the value it begins with."""
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        kind = weight.path.rpartition("/")[-1]
-        if kind in ("gamma", "moving_variance"):
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-        elif kind in ("beta", "bias", "moving_mean"):
-            weight.assign(rng.normal(0, 0.2, weight.shape))
-        else:
-            # So that the signal neither fades nor grows with the depth, and the biases do not drown it.
-            weight.assign(rng.normal(0, np.sqrt(2 / np.prod(weight.shape[:-1])), weight.shape))
 
 
 def test_resnet50_computes_what_keras_applications_computes():

@@ -115,6 +115,32 @@ class TestFiles:
             theirs.get_layer("conv5_block3_3_conv").get_weights()[0],
         )
 
+    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+    @pytest.mark.parametrize("classes", [3, 1000])
+    @pytest.mark.parametrize("before", [True, False])
+    def test_preprocessing_as_it_was_saved_or_as_it_is_wanted(self, ending, classes, before, tmp_path):
+        small = {"input_shape": (32, 32, 3), "depths": (1,), "widths": (4,), "pools": 1, "hidden": ()}
+        saved = randomise(architectures.create("vgg16", preprocessing=before, classes=classes, **small))
+        path = tmp_path / f"model{ending}"
+        saved.save(path) if ending == ".keras" else saved.save_weights(path)
+        x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+        caffe = keras.applications.vgg16.preprocess_input
+        expected = saved(x if before else caffe(x.copy()))
+        for wanted in (None, True, False):
+            loaded = architectures.create("vgg16", weights=path, preprocessing=wanted, classes=classes, **small)
+            prepares = before if wanted is None else wanted
+            assert ("preprocess" in {layer.name for layer in loaded.layers}) == prepares
+            found = loaded(x if prepares else caffe(x.copy()))
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+    def test_no_file_of_keras(self, ending, tmp_path):
+        path = tmp_path / f"model{ending}"
+        path.write_bytes(b"nothing")
+        for arch in ("vgg16", "resnet_tiny"):
+            with pytest.raises(ValueError, match="`weights` must be a file that Keras saved; got"):
+                architectures.create(arch, weights=path)
+
     def test_a_network_that_keras_has_not(self, tmp_path):
         (tmp_path / "model.h5").write_bytes(b"")
         for weights in ("imagenet", tmp_path / "model.h5"):
