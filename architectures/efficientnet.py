@@ -81,7 +81,7 @@ def mbconv(
         dilation=dilation,
         expansion=expansion,
         # The attention sees the expanded channels, and its width is a share of those before.
-        attention=partial(squeeze_excite, ratio=ratio / expansion, style=style),
+        attention=partial(squeeze_excite, ratio=ratio / expansion),
         drop_path=drop_path,
         style=style,
         name=name,

@@ -2,8 +2,8 @@
 
 import json
 import os
-import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -70,7 +70,7 @@ def load(
     sibling: Callable[[int], keras.Model],
     families: Sequence[ModuleType],
 ) -> None:
-    """Fills a network; a head of another number of classes stays as it is.
+    """Fills a network; heads of another number of classes stay as they are.
 
     Args:
         model: to be filled.
@@ -82,62 +82,101 @@ def load(
     Raises:
         ValueError: the weights don't fit the network.
     """
-    if not is_keras(weights):
-        _load_ours(model, row, weights, sibling)
+    if is_keras(weights):
+        keras_model = _keras_model(row, weights)
+        # Without a head its networks end in images.
+        classes = keras_model.output_shape[-1] if len(keras_model.output_shape) == 2 else 0
+        _check_head(model, row, classes, weights)
+        new = [name for name, width in _heads(model).items() if width != classes]
+        porting.port(model, keras_model, families, skip=new)
         return
-    keras_model = _keras_model(row, weights)
-    skip = [porting.HEAD] if _head_differs(model, keras_model) else []
-    porting.port(model, keras_model, families, skip=skip)
+    whole = str(weights).endswith(".keras")
+    saved = _whole(model, weights) if whole else _filled(model, weights, sibling)
+    if saved is model:
+        return
+    widths = _heads(saved)
+    _check_head(model, row, len(widths), weights)
+    porting.copy_weights(
+        saved, model, skip=[name for name, width in _heads(model).items() if width != widths.get(name)]
+    )
+    if swaps_colours(saved) != swaps_colours(model):
+        porting.turn_colours(model)
+
+
+def _check_head(model: keras.Model, row: Variant, found: int, weights: str | os.PathLike[str]) -> None:
+    """Raises where the row's own classifier is asked for and would not be a trained one."""
+    if not found and row.classes in _heads(model).values():
+        raise ValueError(
+            f"`weights` must have logits for {row.classes} classes; got {str(weights)!r}, which holds the features "
+            "alone (`classes=0` takes those, another number a new head)"
+        )
 
 
 def _keras_model(row: Variant, weights: str | os.PathLike[str]) -> keras.Model:
     if weights == IMAGENET:
         return row.keras(weights=IMAGENET)
-    keras_model = row.keras(weights=None, include_top="notop" not in Path(weights).name)
+    keras_model = row.keras(weights=None)
+    head = [layer.name for layer in keras_model.layers if layer.weights][-1]
+    if head not in _layer_names(weights):
+        keras_model = row.keras(weights=None, include_top=False)
     keras_model.load_weights(weights)
     return keras_model
 
 
-def _load_ours(
-    model: keras.Model, row: Variant, weights: str | os.PathLike[str], sibling: Callable[[int], keras.Model]
-) -> None:
-    # A .keras file tells its own network, so that layers are paired by name.
-    is_whole = str(weights).endswith(".keras")
-    saved = keras.models.load_model(weights, compile=False) if is_whole else _saved(model, row, weights, sibling)
-    if saved is model:
-        return
-    porting.copy_weights(saved, model, skip=[porting.HEAD] if _head_differs(model, saved) else [])
-    if swaps_colours(saved) != swaps_colours(model):
-        porting.turn_colours(model)
+def _layer_names(weights: str | os.PathLike[str]) -> list[str]:
+    """The names of the layers in a download of keras.applications."""
+    try:
+        with h5py.File(weights) as file:
+            names = file.get("model_weights", file).attrs["layer_names"]
+    except (OSError, KeyError) as error:
+        raise ValueError(f"`weights` must be a file of keras.applications; got {str(weights)!r} ({error})") from error
+    return [name.decode() if isinstance(name, bytes) else name for name in names]
 
 
-def _saved(
-    model: keras.Model, row: Variant, weights: str | os.PathLike[str], sibling: Callable[[int], keras.Model]
-) -> keras.Model:
-    """The network that a .weights.h5 is of: with as many classes as the row, or as are asked for now; maybe `model`."""
-    wanted, first_error = _classes(model), None
-    for classes in dict.fromkeys((row.classes, wanted)):
+def _whole(model: keras.Model, weights: str | os.PathLike[str]) -> keras.Model:
+    """The network that a .keras file is, whose layers are then paired by name."""
+    saved = keras.models.load_model(weights, compile=False)
+    if porting.leaves(saved).keys().isdisjoint(porting.leaves(model)):
+        raise ValueError(
+            f"`weights` must be of a network that `create` made; got {str(weights)!r}, which holds {saved.name} with "
+            "other layers (`port_from_keras` copies from one of keras.applications)"
+        )
+    return saved
+
+
+def _filled(model: keras.Model, weights: str | os.PathLike[str], sibling: Callable[[int], keras.Model]) -> keras.Model:
+    """The network that a .weights.h5 is of, with as many classes as that had: maybe `model` itself.
+
+    Such a file pairs weights by order and kind of layer, and what it has too many of Keras leaves out without a word.
+    """
+    with h5py.File(weights) as file:
+        saved: Counter[tuple[int, ...]] = Counter()
+        file.visititems(lambda path, item: saved.update([item.shape] if _is_weight(path, item) else []))
+    wanted = max(_heads(model).values(), default=0)
+    more, fewer = saved - _shapes(model), _shapes(model) - saved
+    widths = [shape[-1] for shape in more if len(shape) == 2 and shape[-1:] in more]
+    for classes in (wanted, *(widths or [0])):
         same = classes == wanted and prepares(weights) == has_preprocessing(model)
-        saved = model if same else sibling(classes)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("default" if same else "ignore")
-                saved.load_weights(weights)
-        except ValueError as error:
-            first_error = first_error or error
-        else:
-            return saved
-    raise first_error
+        candidate = model if same else sibling(classes)
+        if _shapes(candidate) == saved:
+            candidate.load_weights(weights)
+            return candidate
+    raise ValueError(
+        f"`weights` must be of {model.name} as it is built now, but for its number of classes; got {str(weights)!r}, "
+        f"of which weights of shape {', '.join(map(str, [*more, *fewer][:3]))} have no place or are missing"
+    )
 
 
-def _head_differs(model: keras.Model, source: keras.Model) -> bool:
-    """Whether the model has a head and the source one of another width, or none."""
-    return _classes(model) not in (0, _classes(source))
+def _is_weight(path: str, item: h5py.Group | h5py.Dataset) -> bool:
+    """Whether something in a .weights.h5 is a layer's weight, and neither an optimiser's nor a random generator's."""
+    return isinstance(item, h5py.Dataset) and not path.startswith("optimizer/") and "seed_generator" not in path
 
 
-def _classes(model: keras.Model) -> int:
-    """The width of a network's logits; 0 where it ends in features."""
-    if any(layer.name == porting.HEAD for layer in model.layers):
-        return model.get_layer(porting.HEAD).units
-    # Keras's heads have their own names; without one its networks end in images.
-    return model.output_shape[-1] if len(model.outputs) == 1 and len(model.output_shape) == 2 else 0
+def _shapes(model: keras.Model) -> Counter[tuple[int, ...]]:
+    """How many weights of each shape a network has."""
+    return Counter(tuple(weight.shape) for weight in model.weights)
+
+
+def _heads(model: keras.Model) -> dict[str, int]:
+    """The layers that give the logits of a network of ours, and their widths."""
+    return {layer.name: layer.units for layer in model.layers if porting.HEADS.fullmatch(layer.name)}

@@ -90,8 +90,7 @@ class MobileNetV3:
         stem_filters: channels that come out of the stem.
         alpha: what the units' widths are multiplied by before they are rounded to a multiple of 8; that of the hidden
             layer only where it is above 1.
-        attention: a function `(x, *, style, name) -> tensor` for the units that have one; its style's activation is a
-            plain ReLU.
+        attention: a function `(x, *, style, name) -> tensor` for the units that have one.
         output_stride: what the image is divided by at most; dilations replace the strides beyond it. `None` for all.
         dropout: the share of features left out before the logits, in training.
         style: see `kblocks.style`.
@@ -102,7 +101,7 @@ class MobileNetV3:
     stem: Block = kb.stem.mobile
     stem_filters: int = 16
     alpha: float = 1.0
-    attention: Block = partial(squeeze_excite, ratio=1 / 4, divisor=8, gate=hard_sigmoid)
+    attention: Block = partial(squeeze_excite, ratio=1 / 4, divisor=8, activation=relu, gate=hard_sigmoid)
     output_stride: int | None = None
     dropout: float = 0.2
     style: Style = _STYLE
@@ -173,7 +172,6 @@ def backbone(x: KerasTensor, spec: MobileNetV3, *, name: str | None = None) -> K
     """
     part = scope(name, "mobilenet_v3")
     plain = replace(spec.style, activation=relu)
-    attention = partial(spec.attention, style=plain)
     strides = [stride for stage in spec.stages for *_, stride in stage]
     taps = iter(dilations(spec, strides, x, spec.stem_filters))
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 112 × 112 × 16
@@ -188,7 +186,7 @@ def backbone(x: KerasTensor, spec: MobileNetV3, *, name: str | None = None) -> K
                 dilation=next(taps),
                 expansion=width / before,
                 divisor=8,
-                attention=attention if attended else None,
+                attention=spec.attention if attended else None,
                 style=spec.style if styled else plain,
                 name=part(f"stage{i}_unit{j}"),
             )

@@ -4,7 +4,7 @@ Files pair weights by order, and a network with another head, stem or cut has an
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import ModuleType
 
 import keras
@@ -12,9 +12,10 @@ import numpy as np
 
 from architectures.preprocessing import swaps_colours
 from kblocks import check
+from kblocks.graph.calls import calls, sources
 
-HEAD = "logits"
-"""The layer whose width is the number of classes, in every family."""
+HEADS = re.compile(r"(auxiliary\d+_)?logits\d*")
+"""The names of the layers whose width is the number of classes."""
 
 
 def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[str] = ()) -> None:
@@ -23,12 +24,13 @@ def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[s
     Args:
         source: a built model; layers that `target` has not are left aside.
         target: a built model.
-        skip: names of layers of `target` that keep the weights they have.
+        skip: names of layers of `target` that keep the weights they have; a layer of a model within it has both names,
+            `tower/conv1`.
 
     Raises:
         TypeError: one of the two is no model.
-        ValueError: a layer of `target` has weights and no counterpart in `source`, or one of another shape. Nothing has
-            been copied then.
+        ValueError: `target` has no layer of a name in `skip`, or one with weights that has no counterpart in `source`,
+            or one of other shapes. Nothing has been copied then.
 
     >>> import architectures
     >>> ten, three = architectures.create("resnet_tiny"), architectures.create("resnet_tiny", classes=3)
@@ -36,7 +38,17 @@ def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[s
     """
     check.model(source, "source")
     check.model(target, "target")
-    _copy(source, target, {name: name for name in _leaves(target)}, skip)
+    found: list[tuple[keras.Variable, np.ndarray]] = []
+    for _, layer, from_layer in _paired(source, target, {name: name for name in leaves(target)}, skip):
+        ours, theirs = ([tuple(weight.shape) for weight in each.weights] for each in (layer, from_layer))
+        if len(ours) != len(theirs):
+            raise ValueError(f"layer {layer.name} needs {len(ours)} weights; got {len(theirs)}")
+        for weight, shape in zip(layer.weights, theirs, strict=True):
+            if tuple(weight.shape) != shape:
+                raise _misfit(layer, weight, f"one of shape {shape}")
+        found += zip(layer.weights, from_layer.weights, strict=True)
+    for weight, value in found:
+        weight.assign(value)
 
 
 def port(
@@ -45,24 +57,47 @@ def port(
     """Copies a keras.applications network's weights into ours, see `architectures.port_from_keras`."""
     check.model(model, "model")
     check.model(keras_model, "keras_model")
-    names = [name for name in _leaves(model) if name not in skip]
+    names = [name for name in leaves(model) if name not in skip]
     theirs = {layer.name for layer in keras_model.layers}
     maps = [family.keras_names(names, keras_model) for family in families]
     # The family is that whose map leads somewhere for most layers; that of another one leads nearly nowhere.
-    _copy(keras_model, model, max(maps, key=lambda found: len(theirs.intersection(found.values()))), skip)
-    if swaps_colours(model) and first_conv(model).name not in skip:
-        turn_colours(model)
+    _port(keras_model, model, max(maps, key=lambda found: len(theirs.intersection(found.values()))), skip)
+    if swaps_colours(model):
+        turn_colours(model, skip=skip)
 
 
-def first_conv(model: keras.Model) -> keras.layers.Layer:
-    """The convolution that takes the images."""
-    return next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+def turn_colours(model: keras.Model, *, skip: Collection[str] = ()) -> None:
+    """Lets a network take red, green and blue that took blue, green and red, or the other way.
+
+    Raises:
+        ValueError: the images go into another layer with weights than a convolution.
+    """
+    takers = [layer for layer in _takers(model) if layer.name not in skip]
+    for layer in takers:
+        if type(layer) is not keras.layers.Conv2D or layer.groups > 1:
+            raise ValueError(
+                f"`{model.name}` can't take the weights of a network whose images have another order of colours: they "
+                f"go into {layer.name}, which is no plain convolution"
+            )
+    for layer in takers:
+        kernel, *bias = layer.get_weights()
+        layer.set_weights([kernel[:, :, ::-1], *bias])
 
 
-def turn_colours(model: keras.Model) -> None:
-    """Lets a network take red, green and blue that took blue, green and red, or the other way."""
-    kernel, *bias = first_conv(model).get_weights()
-    first_conv(model).set_weights([kernel[:, :, ::-1], *bias])
+def _takers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers with weights that the images come to first."""
+    by_name = {layer.name: layer for layer in model.layers}
+    images = {(layer.name, 0) for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
+    found = []
+    for entry, i, node in calls(model.get_config()):
+        if images.isdisjoint(sources(node)):
+            continue
+        layer = by_name.get(entry["name"])
+        if layer is not None and layer.weights:
+            found.append(layer)
+        else:
+            images.add((entry["name"], i))
+    return found
 
 
 def numbered(keras_model: keras.Model, kind: type, prefix: str) -> list[str]:
@@ -93,49 +128,60 @@ def unit_layers(names: Sequence[str]) -> dict[str, tuple[int, str]]:
     return {match[0]: (units.index((int(match[1]), int(match[2]))), match[3]) for match in matches}
 
 
-def _copy(source: keras.Model, target: keras.Model, names: Mapping[str, str], skip: Collection[str]) -> None:
-    """Copies layer by layer, by a map from target's names to source's, once all is known to fit."""
-    sources = _leaves(source)
-    targets = {name: layer for name, layer in _leaves(target).items() if name not in skip}
-    lone = [name for name in targets if names.get(name) not in sources]
+def leaves(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
+    """The layers that hold weights, by name; those of a model within the model by `its_name/name`."""
+    found: dict[str, keras.layers.Layer] = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found |= leaves(layer, f"{prefix}{layer.name}/")
+        elif layer.weights:
+            found[prefix + layer.name] = layer
+    return found
+
+
+def _paired(
+    source: keras.Model, target: keras.Model, names: Mapping[str, str], skip: Collection[str]
+) -> Iterator[tuple[str, keras.layers.Layer, keras.layers.Layer]]:
+    """The name of each layer of target, it, and its counterpart in source, by a map from target's names to source's."""
+    sources, targets = leaves(source), leaves(target)
+    unknown = [name for name in skip if name not in targets]
+    if unknown:
+        raise ValueError(f"`skip` must hold names of layers of {target.name} with weights; got {unknown[0]!r}")
+    wanted = [name for name in targets if name not in skip]
+    lone = [name for name in wanted if names.get(name) not in sources]
     if lone:
         more = f" and {len(lone) - 3} more" if len(lone) > 3 else ""
         raise ValueError(
             f"`{target.name}` has layers without a counterpart in `{source.name}`: {', '.join(lone[:3])}{more}"
         )
-    values, shifts = {}, {}
-    for name, layer in targets.items():
-        from_layer = sources[names[name]]
+    for name in wanted:
+        yield name, targets[name], sources[names[name]]
+
+
+def _port(source: keras.Model, target: keras.Model, names: Mapping[str, str], skip: Collection[str]) -> None:
+    """Copies by the names of layers and weights what may stand in other kinds of layers there."""
+    pairs = list(_paired(source, target, names, skip))
+    targets = {name: layer for name, layer, _ in pairs}
+    found: list[tuple[keras.Variable, np.ndarray]] = []
+    shifts: dict[str, np.ndarray] = {}
+    for name, layer, from_layer in pairs:
         theirs = {w.name: value for w, value in zip(from_layer.weights, from_layer.get_weights(), strict=True)}
         if len(theirs) == len(layer.weights) == 1:
             # A scale or a table that the two keep in layers of different kinds.
             theirs = {layer.weights[0].name: next(iter(theirs.values()))}
-        for weight in layer.weights:
-            values[weight.path] = _fitting(theirs.pop(weight.name, None), weight, layer)
+        found += [(weight, _fitting(theirs.pop(weight.name, None), weight, layer)) for weight in layer.weights]
         bias = theirs.pop("bias", None)
         if bias is not None:
             # Ours leaves the bias to the normalisation that follows: γ (x + b − μ) / σ is γ (x − (μ − b)) / σ.
-            norm = targets.get(f"{name}_norm")
-            if not isinstance(norm, keras.layers.BatchNormalization):
+            if not isinstance(targets.get(f"{name}_norm"), keras.layers.BatchNormalization):
                 raise ValueError(f"layer {name} of `{target.name}` has no bias, and no normalisation that takes one in")
-            shifts[norm.moving_mean.path] = bias
+            shifts[f"{name}_norm"] = bias
         if theirs:
             raise ValueError(f"layer {name} of `{target.name}` has no place for {', '.join(sorted(theirs))}")
-    for layer in targets.values():
-        for weight in layer.weights:
-            weight.assign(values[weight.path] - shifts.get(weight.path, 0))
-
-
-def _leaves(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
-    """The layers that hold weights, by name; those of a model within the model by `its_name/name`."""
-    found: dict[str, keras.layers.Layer] = {}
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            found |= _leaves(layer, f"{prefix}{layer.name}/")
-        # What a preprocessing subtracts and divides by is no weight of ours.
-        elif layer.weights and not isinstance(layer, keras.layers.Normalization):
-            found[prefix + layer.name] = layer
-    return found
+    for weight, value in found:
+        weight.assign(value)
+    for name, bias in shifts.items():
+        targets[name].moving_mean.assign_sub(bias)
 
 
 def _fitting(value: np.ndarray | None, weight: keras.Variable, layer: keras.layers.Layer) -> np.ndarray:
@@ -144,6 +190,9 @@ def _fitting(value: np.ndarray | None, weight: keras.Variable, layer: keras.laye
         return np.full(weight.shape, float(weight.name == "gamma"), "float32")
     # A 1×1 convolution of a vector is a dense layer.
     if value is None or [n for n in value.shape if n > 1] != [n for n in weight.shape if n > 1]:
-        found = "none" if value is None else f"one of shape {value.shape}"
-        raise ValueError(f"layer {layer.name} needs a {weight.name} of shape {tuple(weight.shape)}; got {found}")
+        raise _misfit(layer, weight, "none" if value is None else f"one of shape {value.shape}")
     return value.reshape(weight.shape)
+
+
+def _misfit(layer: keras.layers.Layer, weight: keras.Variable, found: str) -> ValueError:
+    return ValueError(f"layer {layer.name} needs a {weight.name} of shape {tuple(weight.shape)}; got {found}")

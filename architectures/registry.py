@@ -151,11 +151,12 @@ def create(
         pooling: how the features become a vector, `"avg"`, `"max"` or `"flatten"`; `None` for the family's own way, and
             with `classes=0` for none.
         weights: `"imagenet"` for those of keras.applications, which Keras fetches; or a file: one that Keras saved of
-            such a network, `.weights.h5` or `.keras`, or a download of keras.applications, `.h5`. Where it has another
-            number of classes the head stays new.
+            this very network, `.weights.h5` or `.keras`, or a download of keras.applications, `.h5`. Where it has
+            another number of classes the head stays new.
         preprocessing: whether the network takes images of 0 to 255 and itself prepares them as the weights of
             keras.applications want them; `None` where such weights are asked for, or a file of a network that does.
-            Without, it takes what that network's `preprocess_input` gives.
+            Without, it takes what that network's `preprocess_input` gives, or the layers with which it begins
+            (EfficientNet, ConvNeXt, MobileNetV3).
         name: the model's name; `None` for `arch`.
         **overrides: fields of the row's spec, as `stem=`, `style=`, `dropout=`.
 

@@ -36,7 +36,7 @@ class ResNet:
         stride_last: whether the last unit of a stage halves the image, and not the first of the next one.
         output_stride: what the features' sides are smaller by than the image's: where they would be smaller yet, a
             dilation replaces the stride, which takes a unit with that argument; `None` for no such limit. The weights
-            are those of the plain network, and every second (fourth, …) pixel has its features.
+            are those of the plain network, and with symmetric padding every second (fourth, …) pixel has its features.
         final_norm: whether a normalisation and an activation follow the last stage, as pre-activation units need it.
         drop_path: the last unit's rate; those before rise to it linearly.
         dropout: the share of features left out before the logits, in training.

@@ -1,10 +1,12 @@
 """Attention over channels: a factor between 0 and 1 for each, learned from the whole image.
 
-An attention is a function `(x, *, name) -> tensor` of `x`'s shape, so that it stands in any unit that takes one:
+An attention is a function `(x, *, style, name) -> tensor` of `x`'s shape, so that it stands in any unit that takes one:
 
     se_resnet = partial(bottleneck, attention=squeeze_excite)
-    mobilenet_v3 = partial(squeeze_excite, ratio=1/4, divisor=8, gate=hard_sigmoid)
+    mobilenet_v3 = partial(squeeze_excite, ratio=1/4, divisor=8, activation=relu, gate=hard_sigmoid)
 """
+
+from dataclasses import replace
 
 from keras import KerasTensor, layers
 
@@ -20,6 +22,7 @@ def squeeze_excite(
     *,
     ratio: float = 1 / 16,
     divisor: int = 1,
+    activation: Block | None = None,
     gate: Block = sigmoid,
     style: Style = RELU_BN,
     name: str | None = None,
@@ -30,8 +33,9 @@ def squeeze_excite(
         x: `(batch, height, width, channels)`.
         ratio: width between the two matrices, as a share of the channels.
         divisor: that width is rounded to a multiple of it, see `kblocks.mobile.scale_width`.
+        activation: a function `(x, *, name) -> tensor` between the two matrices; `None` for the style's.
         gate: a function `(x, *, name) -> tensor` that makes the factors, as `sigmoid` and `hard_sigmoid`.
-        style: its activation stands between the two matrices; its normalisation is not read.
+        style: see `kblocks.style`; its normalisation is not read.
         name: the prefix of the layers.
 
     Returns:
@@ -48,6 +52,9 @@ def squeeze_excite(
     """
     check.rank(x, 4)
     check.function(gate, "gate")
+    if activation is not None:
+        check.function(activation, "activation")
+        style = replace(style, activation=activation)
     channels = x.shape[-1]
     width = scale_width(channels, ratio, divisor=divisor, argument="ratio")
     part = scope(name, "squeeze_excite")

@@ -56,7 +56,7 @@ def positive_number(value: Any, argument: str) -> None:
 
 def fraction(value: Any, argument: str) -> None:
     """Raise unless `value` is a number with 0 <= value < 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
         raise ValueError(f"`{argument}` must be at least 0 and below 1; got {value!r}")
 
 

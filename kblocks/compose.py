@@ -195,7 +195,7 @@ def stage(
     check.positive(filters, "filters")
     check.positive(depth, "depth")
     check.positive(stride, "stride")
-    if drop_paths and len(drop_paths) != depth:
+    if len(drop_paths) not in (0, depth):
         raise ValueError(f"`drop_paths` must hold one rate for each unit; got {len(drop_paths)} for a depth of {depth}")
     part = scope(name, "stage")
     for i in range(depth):
@@ -203,7 +203,7 @@ def stage(
             x,
             filters,
             stride=stride if i == 0 else 1,
-            drop_path=drop_paths[i] if drop_paths else 0.0,
+            drop_path=drop_paths[i] if len(drop_paths) else 0.0,
             style=style,
             name=part(f"unit{i + 1}"),
         )

@@ -10,7 +10,7 @@ from keras import KerasTensor, layers
 
 from kblocks import check
 from kblocks.naming import resolve
-from kblocks.padding import pad
+from kblocks.padding import pad, window
 from kblocks.style import RELU_BN, Style, activate, normalize
 
 
@@ -57,10 +57,10 @@ def conv(
     x, padding = pad(x, kernel_size, stride=stride, dilation=dilation, style=style, name=name)
     return layers.Conv2D(
         filters,
-        kernel_size,
-        strides=stride,
+        window(kernel_size),
+        strides=int(stride),
         padding=padding,
-        dilation_rate=dilation,
+        dilation_rate=int(dilation),
         groups=groups,
         use_bias=style.norm is None if use_bias is None else use_bias,
         kernel_initializer=style.initializer,
@@ -106,10 +106,10 @@ def depthwise_conv(
     check.positive(multiplier, "multiplier")
     x, padding = pad(x, kernel_size, stride=stride, dilation=dilation, style=style, name=name)
     return layers.DepthwiseConv2D(
-        kernel_size,
-        strides=stride,
+        window(kernel_size),
+        strides=int(stride),
         padding=padding,
-        dilation_rate=dilation,
+        dilation_rate=int(dilation),
         depth_multiplier=multiplier,
         use_bias=style.norm is None if use_bias is None else use_bias,
         depthwise_initializer=style.initializer,
@@ -161,10 +161,10 @@ def separable_conv(
     x, padding = pad(x, kernel_size, stride=stride, dilation=dilation, style=style, name=name)
     return layers.SeparableConv2D(
         filters,
-        kernel_size,
-        strides=stride,
+        window(kernel_size),
+        strides=int(stride),
         padding=padding,
-        dilation_rate=dilation,
+        dilation_rate=int(dilation),
         depth_multiplier=multiplier,
         use_bias=style.norm is None if use_bias is None else use_bias,
         depthwise_initializer=style.initializer,

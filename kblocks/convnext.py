@@ -101,4 +101,6 @@ def downsample(
 
 
 def _dense(x: KerasTensor, units: int, style: Style, name: str) -> KerasTensor:
-    return layers.Dense(units, kernel_initializer=style.initializer, kernel_regularizer=style.regularizer, name=name)(x)
+    return layers.Dense(
+        int(units), kernel_initializer=style.initializer, kernel_regularizer=style.regularizer, name=name
+    )(x)

@@ -62,7 +62,7 @@ def logits(x: KerasTensor, classes: int, *, name: str | None = None) -> KerasTen
     """
     check.rank(x, 2)
     check.positive(classes, "classes")
-    return layers.Dense(classes, dtype="float32", name=name)(x)
+    return layers.Dense(int(classes), dtype="float32", name=name)(x)
 
 
 def auxiliary(

@@ -32,7 +32,7 @@ def dense_norm_act(x: KerasTensor, units: int, *, style: Style = RELU, name: str
     check.positive(units, "units")
     name = resolve(name, "dense_norm_act")
     x = layers.Dense(
-        units,
+        int(units),
         use_bias=style.norm is None,
         kernel_initializer=style.initializer,
         kernel_regularizer=style.regularizer,

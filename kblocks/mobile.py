@@ -122,8 +122,8 @@ def inverted_residual(
             size stays, and the taps are `dilation / stride` apart.
         expansion: width of the depthwise convolution, as a multiple of the channels of `x`.
         divisor: that width is rounded to a multiple of it, see `scale_width`.
-        attention: a function `(x, *, name) -> tensor` of the depthwise convolution's output; `None` for none. A share
-            `s` of the unit's own input is the share `s / expansion` of what it sees.
+        attention: a function `(x, *, style, name) -> tensor` of the depthwise convolution's output; `None` for none. A
+            share `s` of the unit's own input is the share `s / expansion` of what it sees.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
         name: the prefix of the layers.
@@ -150,7 +150,7 @@ def inverted_residual(
     y = x if expansion == 1 else conv_norm_act(x, width, 1, style=style, name=part("expand"))
     y = depthwise_norm_act(y, kernel_size, stride=step, dilation=taps, style=style, name=part("depthwise"))
     if attention is not None:
-        y = attention(y, name=part("attention"))
+        y = attention(y, style=style, name=part("attention"))
     y = conv_norm(y, filters, 1, style=style, name=part("project"))
     return _add(x, y, stride, drop_path, part)
 
@@ -182,7 +182,7 @@ def fused_inverted_residual(
             size stays, and the taps are `dilation / stride` apart.
         expansion: its width, as a multiple of the channels of `x`.
         divisor: that width is rounded to a multiple of it, see `scale_width`.
-        attention: a function `(x, *, name) -> tensor` of what the last convolution gets; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of what the last convolution gets; `None` for none.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
         name: the prefix of the layers.
@@ -207,7 +207,7 @@ def fused_inverted_residual(
     wide = {"kernel_size": kernel_size, "stride": step, "dilation": taps, "style": style}
     y = x if expansion == 1 else conv_norm_act(x, width, **wide, name=part("expand"))
     if attention is not None:
-        y = attention(y, name=part("attention"))
+        y = attention(y, style=style, name=part("attention"))
     if expansion == 1:
         y = conv_norm_act(y, filters, **wide, name=part("project"))
     else:

@@ -41,7 +41,7 @@ def pad(
     (<KerasTensor shape=(None, 38, 38, 3), dtype=float32, ...>, 'valid')
     """
     check.rank(x, 4)
-    sides = _sides(kernel_size, argument)
+    sides = window(kernel_size, argument)
     check.positive(stride, "stride")
     check.positive(dilation, "dilation")
     if stride > 1 and dilation > 1:
@@ -88,15 +88,29 @@ def replace_stride(stride: int, dilation: int) -> tuple[int, int]:
     return 1, dilation // stride
 
 
-def _sides(kernel_size: Any, argument: str) -> tuple[int, int]:
-    """Height and width of a window."""
+def window(kernel_size: Any, argument: str = "kernel_size") -> tuple[int, int]:
+    """Height and width of a window, in pixels, from one side or both.
+
+    Args:
+        kernel_size: the side of a square window, or its height and width.
+        argument: what the caller calls `kernel_size`, for the errors.
+
+    Returns:
+        The two.
+
+    Raises:
+        ValueError: it is neither, or a side is not a positive integer.
+
+    >>> window(3), window((1, 7))
+    ((3, 3), (1, 7))
+    """
     if not isinstance(kernel_size, list | tuple):
         kernel_size = (kernel_size, kernel_size)
     if len(kernel_size) != 2:
         raise ValueError(f"`{argument}` must be one side or a pair (height, width); got {kernel_size}")
     for side in kernel_size:
         check.positive(side, argument)
-    return tuple(kernel_size)
+    return int(kernel_size[0]), int(kernel_size[1])
 
 
 def _check_span(x: KerasTensor, sides: tuple[int, int], dilation: int) -> None:
@@ -113,8 +127,12 @@ def _pad_to_floor(x: KerasTensor, sides: tuple[int, int], stride: int, name: str
     if stride == 1 or all(size is not None and size % stride == 0 for size in x.shape[1:3]):
         # Where the stride divides the sizes the two agree, and Keras's own padding saves a layer.
         return x, "same"
-    least = max(min(stride, side) for side in sides)
-    check.min_size(x, least, f"a window of {sides[0]}×{sides[1]} at a stride of {stride}")
-    pads = [max(side - stride, 0) for side in sides]
-    pads = tuple((total // 2, total - total // 2) for total in pads)
-    return layers.ZeroPadding2D(pads, name=name and f"{name}_pad")(x), "valid"
+    check.min_size(x, stride, f"a window of {sides[0]}×{sides[1]} at a stride of {stride}")
+    gaps = tuple((0, max(stride - side, 0)) for side in sides)
+    pads = tuple((max(side - stride, 0) // 2, (max(side - stride, 0) + 1) // 2) for side in sides)
+    if any(map(any, gaps)):
+        # No window may begin where no whole step is left.
+        x = layers.Cropping2D(gaps, name=name and f"{name}_crop")(x)
+    if any(map(any, pads)):
+        x = layers.ZeroPadding2D(pads, name=name and f"{name}_pad")(x)
+    return x, "valid"

@@ -3,7 +3,7 @@
 from keras import KerasTensor, layers
 
 from kblocks import check
-from kblocks.padding import pad
+from kblocks.padding import pad, window
 from kblocks.style import RELU_BN, Style
 
 
@@ -33,7 +33,7 @@ def max_pool(
     (None, 16, 16, 8)
     """
     x, padding = pad(x, size, stride=stride, argument="size", style=style, name=name)
-    return layers.MaxPooling2D(size, strides=stride, padding=padding, name=name)(x)
+    return layers.MaxPooling2D(window(size), strides=int(stride), padding=padding, name=name)(x)
 
 
 def avg_pool(
@@ -62,7 +62,7 @@ def avg_pool(
     (None, 16, 16, 8)
     """
     x, padding = pad(x, size, stride=stride, argument="size", style=style, name=name)
-    return layers.AveragePooling2D(size, strides=stride, padding=padding, name=name)(x)
+    return layers.AveragePooling2D(window(size), strides=int(stride), padding=padding, name=name)(x)
 
 
 def global_pool(x: KerasTensor, kind: str = "avg", *, name: str | None = None) -> KerasTensor:

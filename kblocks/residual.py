@@ -10,7 +10,8 @@ called only where the unit changes the shape. Papers that differ by a parameter 
     dilated = partial(bottleneck, dilation=2)
 
 A stage of stride 2 made of the last keeps the size; at every second pixel it computes what it would with the stride
-(Chen et al., "Rethinking Atrous Convolution", 2017, arXiv 1706.05587, section 3.1).
+(Chen et al., "Rethinking Atrous Convolution", 2017, arXiv 1706.05587, section 3.1). That holds where the padding is
+symmetric or the size odd: of an even size `"same"` lays 3×3 windows of stride 2 around the odd pixels.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from kblocks.compose import add, stochastic_depth
 from kblocks.conv import conv, conv_norm, conv_norm_act, separable_conv
 from kblocks.naming import scope
 from kblocks.padding import replace_stride
-from kblocks.pool import max_pool
+from kblocks.pool import avg_pool, max_pool
 from kblocks.style import RELU_BN, Block, Style, activate, normalize
 
 Shortcut = Callable[..., KerasTensor]
@@ -99,7 +100,7 @@ def padded(
         x: `(batch, height, width, channels)`.
         filters: channels that come out, no fewer than those that go in.
         stride: step in pixels.
-        style: not read; a shortcut takes one.
+        style: its `padding` is read: with `"floor"` the last pixel of an odd size is left out.
         name: the prefix of the layers.
 
     Returns:
@@ -122,7 +123,7 @@ def padded(
         raise ValueError(f"`filters` must be at least the channels of `x`; got {filters} and {x.shape[-1]}")
     part = scope(name, "padded")
     if stride > 1:
-        x = layers.AveragePooling2D(1, strides=stride, name=part("subsample"))(x)
+        x = avg_pool(x, 1, stride=stride, style=style, name=part("subsample"))
     if more:
         # Of `(batch, height, width, channels)` the last axis is what the layer takes for the width of channels first.
         x = layers.ZeroPadding2D(((0, 0), (0, more)), data_format="channels_first", name=part("out"))(x)
@@ -151,7 +152,7 @@ def basic(
         dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
             size stays, and the taps of the first convolution are `dilation / stride` apart.
         groups: how many independent groups the channels of the convolutions fall into.
-        attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added; `None` for none.
         shortcut: used where the unit changes the shape.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
@@ -175,7 +176,7 @@ def basic(
     part = scope(name, "basic")
     y = conv_norm_act(x, filters, 3, stride=step, dilation=first, groups=groups, style=style, name=part("conv1"))
     y = conv_norm(y, filters, 3, dilation=dilation, groups=groups, style=style, name=part("conv2"))
-    y = _attend_and_drop(y, attention, drop_path, part)
+    y = _attend_and_drop(y, attention, drop_path, style, part)
     y = add([_shortcut(x, filters, stride, step, shortcut, style, part), y], name=part("add"))
     return activate(y, style=style, name=part("out"))
 
@@ -206,7 +207,7 @@ def bottleneck(
         ratio: width of the 3×3 convolution, as a share of `filters`.
         groups: how many independent groups the channels of the 3×3 convolution fall into.
         stride_first: whether the first 1×1 convolution takes the stride, as in the paper, and not the 3×3.
-        attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added; `None` for none.
         shortcut: used where the unit changes the shape.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
@@ -234,7 +235,7 @@ def bottleneck(
     y = conv_norm_act(x, width, 1, stride=first, style=style, name=part("conv1"))
     y = conv_norm_act(y, width, 3, stride=second, dilation=dilation, groups=groups, style=style, name=part("conv2"))
     y = conv_norm(y, filters, 1, style=style, name=part("conv3"))
-    y = _attend_and_drop(y, attention, drop_path, part)
+    y = _attend_and_drop(y, attention, drop_path, style, part)
     y = add([_shortcut(x, filters, stride, step, shortcut, style, part), y], name=part("add"))
     return activate(y, style=style, name=part("out"))
 
@@ -264,7 +265,7 @@ def preact_basic(
         dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
             size stays, and the taps of the first convolution are `dilation / stride` apart.
         groups: how many independent groups the channels of the convolutions fall into.
-        attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added; `None` for none.
         shortcut: used where the unit changes the width.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
@@ -289,7 +290,7 @@ def preact_basic(
     a = activate(normalize(x, style=style, name=part("norm")), style=style, name=part("act"))
     y = conv_norm_act(a, filters, 3, stride=step, dilation=first, groups=groups, style=style, name=part("conv1"))
     y = conv(y, filters, 3, dilation=dilation, groups=groups, style=style, name=part("conv2"))
-    y = _attend_and_drop(y, attention, drop_path, part)
+    y = _attend_and_drop(y, attention, drop_path, style, part)
     return add([_preact_shortcut(x, a, filters, step, shortcut, style, part), y], name=part("out"))
 
 
@@ -323,7 +324,7 @@ def preact_bottleneck(
         groups: how many independent groups the channels of the 3×3 convolution fall into.
         use_bias: whether the last convolution, which no normalisation follows, adds a bias; `None` adds one where the
             style has no normalisation at all.
-        attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added; `None` for none.
         shortcut: used where the unit changes the width.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
@@ -350,7 +351,7 @@ def preact_bottleneck(
     y = conv_norm_act(a, width, 1, style=style, name=part("conv1"))
     y = conv_norm_act(y, width, 3, stride=step, dilation=strided, groups=groups, style=style, name=part("conv2"))
     y = conv(y, filters, 1, use_bias=use_bias, style=style, name=part("conv3"))
-    y = _attend_and_drop(y, attention, drop_path, part)
+    y = _attend_and_drop(y, attention, drop_path, style, part)
     return add([_preact_shortcut(x, a, filters, step, shortcut, style, part), y], name=part("out"))
 
 
@@ -380,7 +381,7 @@ def separable(
             as a pooling has no dilation: the size stays, and the taps are those of the unit with the stride.
         activate_first: whether an activation precedes the first of them too.
         widen_last: whether the last of them changes the width, and not the first.
-        attention: a function `(x, *, name) -> tensor` of the residual before it is added; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added; `None` for none.
         shortcut: used where the unit changes the shape.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`; symmetric padding pads for the pooling with zeros, see `kblocks.pool.max_pool`.
@@ -416,7 +417,7 @@ def separable(
         y = normalize(y, style=style, name=part(f"conv{i}_norm"))
     if stride > 1:
         y = max_pool(y, 3, stride=step, style=style, name=part("pool"))
-    y = _attend_and_drop(y, attention, drop_path, part)
+    y = _attend_and_drop(y, attention, drop_path, style, part)
     return add([_shortcut(x, filters, stride, step, shortcut, style, part), y], name=part("out"))
 
 
@@ -446,15 +447,15 @@ def _preact_shortcut(
 ) -> KerasTensor:
     """`x`, at every `step`-th pixel, where the unit keeps its width, else `shortcut(a)`."""
     if x.shape[-1] == filters:
-        return padded(x, filters, stride=step, name=part("shortcut"))
+        return padded(x, filters, stride=step, style=style, name=part("shortcut"))
     return shortcut(a, filters, stride=step, style=style, name=part("shortcut"))
 
 
 def _attend_and_drop(
-    y: KerasTensor, attention: Block | None, drop_path: float, part: Callable[[str], str]
+    y: KerasTensor, attention: Block | None, drop_path: float, style: Style, part: Callable[[str], str]
 ) -> KerasTensor:
     if attention is not None:
-        y = attention(y, name=part("attention"))
+        y = attention(y, style=style, name=part("attention"))
     check.fraction(drop_path, "drop_path")
     return stochastic_depth(y, drop_path, name=part("drop_path"))
 

@@ -87,7 +87,7 @@ def group_norm(x: KerasTensor, *, groups: int = 32, epsilon: float = 1e-5, name:
     (None, 8, 8, 4)
     """
     check.divisible(x.shape[-1], groups, "channels", "groups")
-    return layers.GroupNormalization(groups=groups, epsilon=epsilon, name=name)(x)
+    return layers.GroupNormalization(groups=int(groups), epsilon=epsilon, name=name)(x)
 
 
 def activation(x: KerasTensor, *, function: str, name: str | None = None) -> KerasTensor:

@@ -4,6 +4,7 @@ Calling a function makes new weights; calling a model shares them. `as_model` tu
 """
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 
 import keras
 from keras import KerasTensor, layers, ops
@@ -35,10 +36,10 @@ def as_model(block: Block, input_shape: Sequence[int | None], *, name: str | Non
     (None, 32, 32, 8)
     """
     check.function(block, "block")
-    if not isinstance(input_shape, list | tuple) or not all(isinstance(n, int | None) for n in input_shape):
+    if not isinstance(input_shape, list | tuple) or not all(isinstance(n, Integral | None) for n in input_shape):
         raise TypeError(f"`input_shape` must be a tuple of sizes; got {input_shape!r}")
     name = resolve(name, "tower")
-    x = keras.Input(tuple(input_shape), name=f"{name}_input")
+    x = keras.Input(tuple(n and int(n) for n in input_shape), name=f"{name}_input")
     return keras.Model(x, block(x, name=name), name=name)
 
 

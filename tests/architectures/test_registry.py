@@ -398,13 +398,19 @@ class TestWeights:
     def test_a_file_of_another_network(self, arch, other, ending, tmp_path):
         saved, path = architectures.create(other), tmp_path / f"model{ending}"
         saved.save(path) if ending == ".keras" else saved.save_weights(path)
-        with pytest.raises(ValueError, match=r"could not be loaded|needs a|without a counterpart"):
+        with pytest.raises(ValueError, match=r"`weights` must be of|needs a|without a counterpart"):
             architectures.create(arch, weights=path)
 
-    def test_a_file_of_features_lacks_the_head(self, tmp_path):
-        architectures.create("resnet_tiny", classes=0).save_weights(tmp_path / "features.weights.h5")
-        with pytest.raises(ValueError, match="logits"):
-            architectures.create("resnet_tiny", weights=tmp_path / "features.weights.h5")
+    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+    def test_a_file_of_features_lacks_the_head(self, ending, tmp_path):
+        saved, path = architectures.create("resnet_tiny", classes=0), tmp_path / f"model{ending}"
+        saved.save(path) if ending == ".keras" else saved.save_weights(path)
+        with pytest.raises(ValueError, match=r"`weights` must have logits for 10 classes; .* holds the features"):
+            architectures.create("resnet_tiny", weights=path)
+        loaded = architectures.create("resnet_tiny", weights=path, classes=3)
+        for layer in saved.layers:
+            for a, b in zip(layer.get_weights(), loaded.get_layer(layer.name).get_weights(), strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 class TestTable:

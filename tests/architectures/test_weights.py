@@ -1,7 +1,9 @@
 """Weights from elsewhere (siblings, files, keras.applications) and the preprocessing that goes with them."""
 
 import sys
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -13,6 +15,13 @@ from architectures import porting
 from architectures.preprocessing import MEANS_AND_VARIANCES, preprocess
 
 SHAPE = (64, 64, 3)
+# The first row of each family that keras.applications has too, and those of them that are quick to build.
+OF_EACH_FAMILY = {
+    architectures.family(arch): arch for arch in reversed(architectures.names()) if architectures.variant(arch).keras
+}.values()
+QUICK = {"mobilenet", "mobilenet_v2", "mobilenet_v3_small"}
+# Hidden layers of the head are fixed to an input size, or there for another.
+HIDDEN = {"vgg16"}
 
 
 def randomise(model, seed=0):
@@ -76,6 +85,43 @@ class TestCopyWeights:
         for a, b in zip(before, deep.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
 
+    def test_two_towers_whose_layers_have_the_same_names(self):
+        def two():
+            towers = [architectures.create("resnet_tiny", classes=0, pooling="avg", name=name) for name in ("a", "b")]
+            inputs = [keras.Input((16, 16, 3)) for _ in towers]
+            return keras.Model(inputs, [tower(x) for tower, x in zip(towers, inputs, strict=True)])
+
+        source, target = randomise(two()), two()
+        architectures.copy_weights(source, target)
+        for a, b in zip(source.get_weights(), target.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_layers_of_any_kind(self):
+        def model():
+            x = inputs = keras.Input((4, 6))
+            x = layers.Normalization(name="norm")(x)
+            return keras.Model(inputs, layers.MultiHeadAttention(2, 3, name="attention")(x, x))
+
+        source, target = randomise(model()), model()
+        architectures.copy_weights(source, target)
+        assert_equal(target, source)
+
+    def test_the_same_sizes_another_way_round(self):
+        def model(size):
+            inputs = keras.Input((8, 8, 3))
+            return keras.Model(inputs, layers.Conv2D(4, size, name="conv")(inputs))
+
+        with pytest.raises(ValueError, match=r"conv needs a kernel of shape \(7, 1, 3, 4\); got one of shape \(1, 7"):
+            architectures.copy_weights(model((1, 7)), model((7, 1)))
+
+    @pytest.mark.parametrize("copy", [architectures.copy_weights, architectures.port_from_keras])
+    def test_skip_names_layers(self, copy):
+        model = architectures.create("resnet_tiny")
+        with pytest.raises(
+            ValueError, match="`skip` must hold names of layers of resnet_tiny with weights; got 'logit'"
+        ):
+            copy(model, model, skip=["logit"])
+
     def test_another_shape_copies_nothing(self):
         source, target = (architectures.create("resnet_tiny", classes=n) for n in (10, 3))
         randomise(source)
@@ -90,9 +136,10 @@ class TestCopyWeights:
 
 class TestFiles:
     @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+    @pytest.mark.parametrize("before", [10, 7])
     @pytest.mark.parametrize("classes", [3, 0])
-    def test_another_head(self, ending, classes, tmp_path):
-        saved = randomise(architectures.create("resnet_tiny"))
+    def test_another_head(self, ending, before, classes, tmp_path):
+        saved = randomise(architectures.create("resnet_tiny", classes=before))
         path = tmp_path / f"model{ending}"
         saved.save(path) if ending == ".keras" else saved.save_weights(path)
         loaded = architectures.create("resnet_tiny", weights=path, classes=classes)
@@ -105,15 +152,68 @@ class TestFiles:
         assert_equal(architectures.create("resnet_tiny", weights=tmp_path / "model.weights.h5", classes=classes), saved)
 
     @pytest.mark.parametrize("top", [True, False])
-    def test_a_download_of_keras_applications(self, top, tmp_path):
-        theirs = randomise(keras.applications.ResNet50(weights=None, include_top=top))
-        path = tmp_path / f"resnet50{'' if top else '_notop'}.h5"
-        theirs.save(path)
-        ours = architectures.create("resnet50", weights=path, input_shape=SHAPE, classes=5, preprocessing=False)
-        np.testing.assert_array_equal(
-            ours.get_layer("stage4_unit3_conv3").get_weights()[0],
-            theirs.get_layer("conv5_block3_3_conv").get_weights()[0],
-        )
+    @pytest.mark.parametrize(
+        "arch", [arch if arch in QUICK else pytest.param(arch, marks=pytest.mark.slow) for arch in OF_EACH_FAMILY]
+    )
+    def test_a_download_of_keras_applications(self, arch, top, tmp_path):
+        theirs = randomise(architectures.variant(arch).keras(weights=None, include_top=top))
+        theirs.save(tmp_path / "whole.h5")
+        # A download holds nothing but the weights. Its name is of no importance.
+        with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(tmp_path / "download.h5", "w") as download:
+            for name in whole["model_weights"]:
+                whole.copy(f"model_weights/{name}", download)
+            download.attrs.update(whole["model_weights"].attrs)
+        options = {"input_shape": (75, 75, 3), "classes": 5 if top and arch not in HIDDEN else 0}
+        for path in (tmp_path / "whole.h5", tmp_path / "download.h5"):
+            loaded = architectures.create(arch, weights=path, **options)
+            expected = architectures.create(arch, preprocessing=True, **options)
+            new = ["logits"] if options["classes"] else []
+            architectures.port_from_keras(expected, theirs, skip=new)
+            assert_equal(loaded, expected, but=new)
+
+    @pytest.mark.parametrize("ending", [".h5", ".weights.h5", ".keras"])
+    def test_no_weights_of_this_network(self, ending, tmp_path):
+        path = tmp_path / f"model{ending}"
+        with h5py.File(path, "w") if ending != ".keras" else zipfile.ZipFile(path, "w"):
+            pass
+        with pytest.raises(ValueError, match="`weights` must be "):
+            architectures.create("mobilenet_025", weights=path)
+
+    def test_a_deeper_network_does_not_load_into_a_shallower_one(self, tmp_path):
+        architectures.create("resnet_tiny", depths=(1, 2)).save_weights(tmp_path / "deep.weights.h5")
+        with pytest.raises(
+            ValueError,
+            match=r"`weights` must be of resnet_tiny as it is built now, .* of shape \(8,\), \(3, 3, 8, 8\) have no",
+        ):
+            architectures.create("resnet_tiny", weights=tmp_path / "deep.weights.h5")
+
+    def test_a_whole_model_of_keras_applications(self, tmp_path):
+        keras.applications.MobileNet(weights=None, alpha=0.25).save(tmp_path / "theirs.keras")
+        with pytest.raises(ValueError, match=r"`weights` must be of a network that `create` made; .*`port_from_keras`"):
+            architectures.create("mobilenet_025", weights=tmp_path / "theirs.keras")
+
+    def test_weights_of_a_network_that_was_compiled_and_trained(self, tmp_path):
+        saved = architectures.create("resnet_tiny", drop_path=0.5)
+        saved.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        saved.fit(np.ones((4, 16, 16, 3), "float32"), np.zeros(4, "int32"), verbose=0)
+        saved.save_weights(tmp_path / "model.weights.h5")
+        assert_equal(architectures.create("resnet_tiny", weights=tmp_path / "model.weights.h5"), saved)
+
+    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+    @pytest.mark.parametrize(
+        ("arch", "overrides", "heads"),
+        [
+            ("googlenet_tiny", {"auxiliary": True}, ["logits", "auxiliary1_logits", "auxiliary2_logits"]),
+            ("shared_dense_tiny", {}, ["logits1", "logits2"]),
+        ],
+    )
+    def test_several_heads(self, arch, overrides, heads, ending, tmp_path):
+        saved = randomise(architectures.create(arch, classes=7, **overrides))
+        path = tmp_path / f"model{ending}"
+        saved.save(path) if ending == ".keras" else saved.save_weights(path)
+        loaded = architectures.create(arch, weights=path, classes=4, **overrides)
+        assert {name for name in weights_by_name(loaded) if "logits" in name} >= set(heads)
+        assert_equal(loaded, saved, but=heads)
 
     @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
     @pytest.mark.parametrize("classes", [3, 1000])
@@ -323,6 +423,15 @@ class TestPreprocessing:
             row = architectures.variant(arch)
             assert (row.keras is None) == (row.preprocessing is None)
             assert row.preprocessing is None or row.preprocessing in MEANS_AND_VARIANCES
+
+    def test_the_order_of_colours_of_a_stem_of_ones_own(self, tmp_path):
+        def stem(x, filters, *, style, name):
+            return kb.conv.separable_norm_act(x, filters, 3, stride=2, style=style, name=f"{name}_sep")
+
+        small = {"input_shape": (32, 32, 3), "depths": (1, 1), "widths": (8, 16), "stem_filters": 8, "stem": stem}
+        architectures.create("resnet50", preprocessing=True, **small).save(tmp_path / "model.keras")
+        with pytest.raises(ValueError, match="another order of colours: they go into stem_sep, which is no plain conv"):
+            architectures.create("resnet50", preprocessing=False, weights=tmp_path / "model.keras", **small)
 
     def test_in_front_of_a_network_without_weights(self):
         model = architectures.create("resnet50", input_shape=SHAPE, classes=2, preprocessing=True)

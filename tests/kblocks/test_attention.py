@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from kblocks import attention, residual, style
+from kblocks import attention, mobile, residual, style
 from kblocks.style import RELU_BN, SWISH_BN
+
+UNITS = [residual.basic, residual.bottleneck, residual.preact_basic, residual.preact_bottleneck]
 
 
 def model_of(channels=6, **options):
@@ -27,8 +29,9 @@ def sigmoid(x):
         ({}, lambda x: np.maximum(x, 0), sigmoid),
         ({"gate": style.hard_sigmoid}, lambda x: np.maximum(x, 0), lambda x: np.clip(x / 6 + 0.5, 0, 1)),
         ({"style": SWISH_BN}, lambda x: x * sigmoid(x), sigmoid),
+        ({"style": SWISH_BN, "activation": style.tanh}, np.tanh, sigmoid),
     ],
-    ids=["paper", "hard gate", "swish"],
+    ids=["paper", "hard gate", "swish", "tanh"],
 )
 def test_each_channel_gets_a_factor_of_the_whole_image(options, act, gate, numbers, evaluate):
     model = model_of(ratio=1 / 2, **options)
@@ -65,6 +68,21 @@ def test_a_residual_unit_takes_it():
     assert model.get_layer("u_add").input[1] is model.get_layer("u_attention_out").output
     more = model.count_params() - keras.Model(x, residual.bottleneck(x, 32)).count_params()
     assert more == 2 * 32 * 4 + 4 + 32
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [*UNITS, residual.separable, mobile.inverted_residual, mobile.fused_inverted_residual],
+)
+def test_a_units_style_reaches_it(unit):
+    x = keras.Input((8, 8, 32))
+    plain = replace(SWISH_BN, initializer="ones", regularizer={"class_name": "L2", "config": {"l2": 0.5}})
+    model = keras.Model(x, unit(x, 32, attention=attention.squeeze_excite, style=plain, name="u"))
+    for name in ("u_attention_reduce", "u_attention_expand"):
+        layer = model.get_layer(name)
+        assert (keras.ops.convert_to_numpy(layer.kernel) == 1).all()
+        assert layer.kernel_regularizer is not None
+    assert model.get_layer("u_attention_reduce_act").activation.__name__ == "silu"
 
 
 def test_it_adds_no_normalisation():

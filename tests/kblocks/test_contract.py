@@ -620,6 +620,28 @@ def test_arguments_stay_as_they_were(row):
     assert (PLAIN.initializer, PLAIN.regularizer) == (plain.initializer, plain.regularizer)
 
 
+def as_numpy(value):
+    """The same arguments in NumPy's numbers."""
+    if isinstance(value, list | tuple):
+        return type(value)(as_numpy(item) for item in value)
+    if isinstance(value, bool):
+        return value
+    kind = {int: np.int64, float: np.float64}.get(type(value), lambda value: value)
+    return kind(value)
+
+
+@over([row for row in ROWS if row.build is None])
+def test_numbers_of_numpy_are_numbers(row):
+    numpys = {key: as_numpy(value) for key, value in row.arguments.items()}
+    found = []
+    for arguments in (numpys, row.arguments):
+        keras.utils.clear_session()  # operations get their names from a counter
+        inputs = [keras.Input(fill(shape, *sizes(row)[0]), name=f"x{i}") for i, shape in enumerate(row.inputs)]
+        model = keras.Model(inputs, apply(row._replace(arguments=arguments), inputs, "probe"), name="model")
+        found.append(model.to_json())
+    assert found[0] == found[1]
+
+
 @over(ROWS)
 def test_a_saved_model_gives_equal_outputs(row, numbers, evaluate, scramble, tmp_path):
     model = scramble(build(row, name="probe"))

@@ -146,7 +146,7 @@ def test_multiply_adds_of_a_depthwise_separable_convolution_are_those_of_the_pap
     ],
 )
 def test_attention_sees_what_the_last_convolution_gets(unit, expansion, seen):
-    def mark(x, *, name):
+    def mark(x, *, style, name):
         return layers.Rescaling(0.5, name=name)(x)
 
     model = model_of(unit, 4, stride=2, expansion=expansion, attention=mark)

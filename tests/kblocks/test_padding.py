@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from kblocks import conv, pool
+from kblocks import conv, pool, residual
 from kblocks.style import RELU_BN
 
 FLOOR = replace(RELU_BN, padding="floor")
@@ -24,7 +24,9 @@ def floor_windows(x, size, stride):
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("sizes", [(8, 12), (9, 8), (7, 11)])
-@pytest.mark.parametrize(("kernel_size", "stride"), [(3, 1), (3, 2), (5, 2), (2, 2), (4, 2), (7, 4), (5, 3)])
+@pytest.mark.parametrize(
+    ("kernel_size", "stride"), [(3, 1), (3, 2), (5, 2), (2, 2), (4, 2), (7, 4), (5, 3), (1, 2), (2, 3), (1, 4)]
+)
 def test_conv(kernel_size, stride, sizes, known, numbers, evaluate, scramble):
     x = keras.Input((*(sizes if known else (None, None)), 4))
     y = conv.conv(x, 6, kernel_size, stride=stride, style=FLOOR, name="probe")
@@ -55,6 +57,18 @@ def test_a_layer_only_where_keras_has_no_word_for_it(sizes, stride, padded):
     model = keras.Model(x, conv.conv(x, 6, 3, stride=stride, style=FLOOR, name="probe"))
     assert [layer.name for layer in model.layers[1:]] == ["probe_pad", "probe"] if padded else ["probe"]
     assert model.get_layer("probe").padding == ("valid" if padded else "same")
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    "unit",
+    [residual.basic, residual.bottleneck, residual.preact_basic, residual.preact_bottleneck, residual.separable],
+)
+@pytest.mark.parametrize("options", [{}, {"shortcut": residual.padded}], ids=["", "padded"])
+def test_both_ways_through_a_residual_unit(unit, options, known, numbers, evaluate):
+    x = keras.Input((7, 13, 4) if known else (None, None, 4))
+    model = keras.Model(x, unit(x, 8, stride=2, style=FLOOR, **options))
+    assert evaluate(model, numbers(2, 7, 13, 4)).shape == (2, 3, 6, 8)
 
 
 def test_pooling_leaves_out_what_is_over(numbers, evaluate):

@@ -226,7 +226,7 @@ def test_a_shortcut_is_called_only_where_the_shape_changes(unit, channels, strid
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_attention_sees_the_residual_alone(unit, numbers, evaluate):
-    def mute(x, *, name):
+    def mute(x, *, style, name):
         return layers.Rescaling(0.0, name=name)(x)
 
     model = unit_model(unit, 8, 8, attention=mute)
