@@ -55,6 +55,7 @@ FIELDS = (
     "dtype_policy",
     "jit",
     "optimizer",
+    "macs",
     "device",
 )
 flags.DEFINE_list("across", [], f"Fields that may differ between the two files, of {', '.join(FIELDS)}.")
@@ -100,6 +101,7 @@ class Row:
 
 def main(paths: Sequence[str]) -> None:
     """Prints the table of the comparison, and fails where `--fail_below` says so."""
+    check_floor()
     if len(paths) != 2:
         raise UsageError(f"two files of records are compared, as A.jsonl B.jsonl; got {len(paths)}")
     for field in FLAGS.across:
@@ -127,6 +129,12 @@ def main(paths: Sequence[str]) -> None:
         told = "; ".join(f"{name(row.a, row.b, vary)} ({row.ratio:.3f})" for row in failed)
         console.say(f"failed, below --fail_below={FLAGS.fail_below:g}: {told}")
         raise SystemExit(2)
+
+
+def check_floor() -> None:
+    """Raises a `UsageError` if nothing could be below `--fail_below`."""
+    if FLAGS.fail_below is not None and not math.isfinite(FLAGS.fail_below):
+        raise UsageError(f"--fail_below must be a number; got {FLAGS.fail_below}")
 
 
 def sides(path: str, across: Sequence[str]) -> dict[Key, Side]:
@@ -223,16 +231,23 @@ def judge(rows: Sequence[Row]) -> list[Row]:
     return [Row(row.a, row.b, next(p_values)) if row.has_enough else row for row in rows]
 
 
+def check_scipy() -> None:
+    """Raises a `UsageError` if SciPy is not there."""
+    try:
+        import scipy.stats  # noqa: F401
+    except ModuleNotFoundError:
+        raise UsageError("the comparison needs the package scipy: pip install -e '.[report]'") from None
+
+
 def u_test(a: Sequence[float], b: Sequence[float]) -> float:
     """The two-sided p-value of the Mann–Whitney U test: of ranks, so no rate need be normal, nor every run undisturbed.
 
     Raises:
         UsageError: SciPy is not there.
     """
-    try:
-        from scipy.stats import mannwhitneyu
-    except ModuleNotFoundError:
-        raise UsageError("the comparison needs the package scipy: pip install -e '.[report]'") from None
+    check_scipy()
+    from scipy.stats import mannwhitneyu
+
     return float(mannwhitneyu(a, b, alternative="two-sided").pvalue)
 
 

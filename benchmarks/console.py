@@ -1,9 +1,10 @@
 """What a person sees: one sentence where something is wrong, a progress bar on the way, a table at the end."""
 
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from rich.console import Console
@@ -20,8 +21,12 @@ class UsageError(Exception):
 def launch(main: Callable[..., None], *, positional: bool = False) -> None:
     """Parses the flags and runs `main`, with the positional arguments where it takes such.
 
-    A `UsageError` becomes one line and exit status 1.
+    A `UsageError` becomes one line and exit status 1. SIGTERM ends the script as an exception does, so that what it has
+    started ends with it.
     """
+
+    def terminate(number: int, frame: Any) -> NoReturn:
+        raise SystemExit(128 + number)
 
     def guarded(arguments: list[str]) -> int:
         try:
@@ -41,6 +46,7 @@ def launch(main: Callable[..., None], *, positional: bool = False) -> None:
             return 130
         return 0
 
+    signal.signal(signal.SIGTERM, terminate)
     app.run(guarded, flags_parser=_parse)
 
 

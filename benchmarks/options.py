@@ -3,6 +3,8 @@
 import ast
 import difflib
 import functools
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,11 @@ from benchmarks import quiet
 from benchmarks.console import UsageError
 
 with quiet.start_up():
-    import keras
+    try:
+        import keras
+    except (ImportError, ValueError) as error:
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        sys.exit(f"error: Keras can't be imported with the backend {backend} ({error}); KERAS_BACKEND names another")
 
     keras.ops.zeros(())  # the backend looks for its devices now, and not in the middle of the output
 
@@ -23,6 +29,7 @@ from benchmarks import data, engines, environment, peers, recipes, records, task
 from kblocks.graph import Profile, profile
 
 DATASETS = ("mnist", "cifar10", "synthetic")
+RESERVED = {"input_shape", "classes", "pooling", "weights", "preprocessing", "name"}
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
 
 FLAGS = flags.FLAGS
@@ -140,6 +147,9 @@ def check(*, most: str | None = None) -> None:
     if source is not None and FLAGS.dataset == "synthetic":
         raise UsageError("--dataset=synthetic takes no --data: it is random numbers")
     choose("input", FLAGS.input, engines.INPUTS)
+    if FLAGS.augment and (FLAGS.input == "fit" or FLAGS.dataset == "synthetic"):
+        what = "--input=fit" if FLAGS.input == "fit" else "--dataset=synthetic"
+        raise UsageError(f"{what} does not augment: leave out --augment")
     choose("dtype_policy", FLAGS.dtype_policy, POLICIES)
     choose("jit", FLAGS.jit, ("auto", "on", "off"))
     if most is None or FLAGS.batch_size != most:
@@ -153,8 +163,8 @@ def batch_size() -> int | None:
     text = FLAGS.batch_size
     if text is None:
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--batch_size must be a whole number above 0; got {text!r}")
+    if not text.isdecimal() or not 0 < int(text) < 2**31:
+        raise UsageError(f"--batch_size must be a whole number above 0 and below 2³¹; got {text!r}")
     return int(text)
 
 
@@ -164,7 +174,6 @@ def job(
     dataset: str,
     steps: int | None = None,
     epochs: int | None = None,
-    block: int = engines.BLOCK_STEPS,
     mode: str = "training",
     peer: str | None = None,
 ) -> Job:
@@ -175,7 +184,6 @@ def job(
         dataset: where `--dataset` is not given.
         steps: of the run; `None` where `epochs` says it.
         epochs: of the run; `None` where `steps` says it.
-        block: how many steps the engine should run at a time at most.
         mode: `"training"` or `"inference"`.
         peer: the network that runs in place of ours: `"torch"`, `"timm:NAME"` or `"keras_applications:NAME"`.
 
@@ -212,7 +220,7 @@ def job(
     arguments |= dict(pair(text, "optimizer_argument") for text in FLAGS.optimizer_argument)
     steps = steps or epochs * max(1, work.count // batch)
     optimizer = recipes.optimizer(optimizer_name, rate, arguments, steps=steps, warmup=plan.warmup)
-    how = engines.Plan(batch_size=batch, seed=FLAGS.seed, input=FLAGS.input, mode=mode, jit=FLAGS.jit, block=block)
+    how = engines.Plan(batch_size=batch, seed=FLAGS.seed, input=FLAGS.input, mode=mode, jit=FLAGS.jit)
     network = None if peer is None or peer.startswith(peers.PREFIX) else peer
     engine = engines.create(model, optimizer, work, how, network=network)
     return Job(
@@ -252,6 +260,10 @@ def create_for(arch: str, images: data.Dataset) -> keras.Model:
 def create(arch: str, **arguments: Any) -> keras.Model:
     """`architectures.create` with the overrides of the flags; what is wrong with them is a `UsageError`."""
     overrides = dict(pair(text, "override") for text in FLAGS.override)
+    for key in RESERVED.intersection(overrides):
+        raise UsageError(
+            f"--override={key}=… is no field of the network's spec: the data decides its inputs and classes"
+        )
     try:
         return architectures.create(arch, **arguments, **overrides)
     except (ValueError, TypeError) as error:

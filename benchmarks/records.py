@@ -1,5 +1,6 @@
 """Records: one JSON object a line that tells what was run, on what, and what came out."""
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from typing import Any
 
 from benchmarks.console import UsageError
 
-VERSION = 2
+VERSION = 3
 
 
 def check_writable(path: str, flag: str = "out") -> None:
@@ -24,11 +25,14 @@ def check_writable(path: str, flag: str = "out") -> None:
 def append(path: str, record: Mapping[str, Any]) -> None:
     """Appends a record as one line, whole or not at all."""
     line = (json.dumps(record, allow_nan=False) + "\n").encode()
-    # One write to a file opened for appending: two processes don't mix their lines, a killed one leaves none or all.
+    # One write to a file opened for appending: a killed process leaves none or all of a line.
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed; another process may write too
             size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = b"\n" + line  # what something else left half written spoils no line but its own
             if os.write(descriptor, line) != len(line):
                 os.ftruncate(descriptor, size)
                 raise UsageError(f"--out={path}: the disk is full")
@@ -54,6 +58,10 @@ def read(path: str) -> list[dict[str, Any]]:
             record = json.loads(line)
             # A run that failed has no figures.
             record["script"], record.get("status", "ok") != "ok" or record["images_per_second"]
+            if (record.get("version") or 1) > VERSION:
+                raise UsageError(
+                    f"{path}, line {number}, is of version {record['version']}; this reads up to {VERSION}"
+                )
         except (ValueError, TypeError, KeyError, AttributeError):
             raise UsageError(f"{path}, line {number}, is no record of these scripts") from None
         found.append(record)

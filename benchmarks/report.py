@@ -42,8 +42,8 @@ HOW_TO_READ = (
     "time in a process of its own. The 95 % interval is by bootstrap: over the blocks of a single run, over the runs "
     f"where there are {summary.RUNS} or more; of fewer runs the range is given. A step's time is the median and, in "
     "brackets, the 5th and the 95th percentile. Share of peak is the arithmetic of convolutions, dense layers and "
-    "attention over what a large matrix product reached on the same device. Peak memory is the device's, or where it "
-    "tells none that of the process."
+    "attention over the most that a large matrix product reached on the same device in any of the runs. Peak memory is "
+    "the device's, or where it tells none that of the process."
 )
 HOW_TO_COMPARE = (
     "Both sides ran in turns, each time in a process of its own. The ratio is of the medians, ours over the peer's, "
@@ -55,7 +55,7 @@ def main(paths: Sequence[str]) -> None:
     """Prints the tables, puts them into a document, or writes the report."""
     files = paths or sorted(map(str, RESULTS.glob("*.jsonl")))
     sections, comparisons = summary.sections(files), summary.comparisons(files)
-    if not sections:
+    if not sections and not comparisons:
         raise UsageError(f"there are no records in {', '.join(paths) or RESULTS}")
     if FLAGS.into is None and FLAGS.out is None:
         print(page.markdown(tables(sections, comparisons)))
@@ -242,7 +242,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "95 % interval": interval,
     "runs": lambda row: str(len(row.runs)) if len(row.runs) > 1 else "",
     "step, ms": step,
-    "share of peak": lambda row: f"{100 * share:.3g} %" if (share := row.figure("peak_share")) else "",
+    "share of peak": lambda row: f"{100 * share:.3g} %" if (share := row.peak_share) else "",
     "peak memory": memory,
     "parameters": lambda row: f"{row.figure('params'):,.0f}",
     "test score": score,

@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks import records, stats
@@ -14,6 +14,10 @@ KINDS = ("real images", "drawn digits", "random numbers")
 
 # What all rows of a section have in common, and what those of a line in a plot have besides.
 SECTION = ("device", "mode", "kind")
+COMPARISON = (
+    *("arch", "overrides", "dataset", "batch_size", "mode", "peer", "backend", "dtype_policy", "environment", "runs"),
+    *("images_per_second", "peer_images_per_second", "ratio", "ratio_low", "ratio_high", "p_value"),
+)
 LINE = (*SECTION, "epochs", "network", "dataset", "how")
 
 Record = Mapping[str, Any]
@@ -27,11 +31,13 @@ class Row:
         settings: see `configuration`.
         runs: its records.
         note: what tells it from rows that look the same.
+        peak: the highest that was measured on its device in its precision, in FLOP/s, by whatever run.
     """
 
     settings: Mapping[str, Any]
     runs: Sequence[Record]
     note: str = ""
+    peak: float | None = None
 
     @property
     def how(self) -> str:
@@ -52,6 +58,12 @@ class Row:
     def rate(self) -> float | None:
         """Images a second."""
         return self.figure("images_per_second")
+
+    @property
+    def peak_share(self) -> float | None:
+        """The row's arithmetic as a share of `peak`."""
+        reached = self.figure("flops_per_second")
+        return reached / self.peak if reached and self.peak else None
 
     @property
     def interval(self) -> tuple[float, float] | tuple[None, None]:
@@ -119,7 +131,7 @@ def sections(paths: Iterable[str]) -> list[Section]:
             # Files may hold the same run.
             if record not in same:
                 same.append(record)
-    rows = tell_apart([Row(settings, same) for settings, same in runs.values()])
+    rows = tell_apart(with_peaks([Row(settings, same) for settings, same in runs.values()]))
     found = group(rows, lambda row: tuple(row.settings[field] for field in SECTION))
     devices = list(group(rows, lambda row: row.settings["device"]))
     keys = sorted(found, key=lambda key: (devices.index(key[0]), key[1] != "training", KINDS.index(key[2])))
@@ -127,8 +139,35 @@ def sections(paths: Iterable[str]) -> list[Section]:
 
 
 def comparisons(paths: Iterable[str]) -> list[Record]:
-    """The records of comparisons with a peer, in the order in which they come."""
-    return [record for path in paths for record in records.read(path) if record["script"] == "versus"]
+    """The records of comparisons with a peer, in the order in which they come.
+
+    Raises:
+        UsageError: a file can't be read, or a line is no record.
+    """
+    found: list[Record] = []
+    for path in paths:
+        for number, record in enumerate(records.read(path), 1):
+            if record["script"] != "versus" or record in found:
+                continue
+            lacking = [field for field in COMPARISON if field not in record]
+            if lacking:
+                raise UsageError(f"{path}, line {number}, lacks the field {lacking[0]}")
+            found.append(record)
+    return found
+
+
+def with_peaks(rows: Sequence[Row]) -> list[Row]:
+    """The rows with the highest peak that was measured on the device of each in its precision."""
+    found = {}
+    for where, same in group(rows, place).items():
+        peaks = [run.get("peak_flops_per_second") for row in same for run in row.runs]
+        found[where] = max(filter(None, peaks), default=None)
+    return [replace(row, peak=found[place(row)]) for row in rows]
+
+
+def place(row: Row) -> tuple[str, str]:
+    """What a peak is measured of."""
+    return row.settings["device"], row.settings["precision"]
 
 
 def configuration(record: Record) -> dict[str, Any]:
@@ -158,6 +197,7 @@ def configuration(record: Record) -> dict[str, Any]:
         "dataset": record["dataset"],
         "how": ", ".join(filter(None, how)),
         "precision": precision,
+        "macs": record["macs"],
         "batch_size": record["batch_size"],
         "status": record.get("status", "ok"),
         # From here on, told only where nothing else tells rows apart.
@@ -189,7 +229,7 @@ def tell_apart(rows: Sequence[Row]) -> list[Row]:
             ]
         for row in line:
             words = [f"{field.replace('_', ' ')} {row.settings[field]}" for field in row.settings if field in differ]
-            noted.append(Row(row.settings, row.runs, ", ".join(words)))
+            noted.append(replace(row, note=", ".join(words)))
     return noted
 
 

@@ -5,12 +5,13 @@
     python -m benchmarks.throughput --arch=resnet50 --dataset=synthetic --batch_size=max --mode=inference
 
 Compilation is in no rate, nor are the steps before block times have stopped falling. A rate is all images over all
-seconds; its 95 % confidence interval is a bootstrap over the timed blocks. docs/records.md says what `--out` writes.
+seconds; its 95 % confidence interval is a bootstrap over the timed blocks, each of which lasts at least 0.05 s, with
+`--input=fit` 2 s. docs/records.md says what `--out` writes.
 """
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +21,14 @@ from benchmarks import options  # first: it imports Keras, and keeps TensorFlow'
 
 # isort: split
 import architectures
-from benchmarks import console, engines, largest, meters, peak, peers, recipes, records, stats, trace, traffic
+from benchmarks import console, cost, engines, largest, meters, peak, peers, recipes, records, stats, trace
 from benchmarks.console import UsageError
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)
-flags.DEFINE_integer("steps", 50, "Timed steps.", lower_bound=1)
+flags.DEFINE_integer(
+    "steps", 50, "Timed steps, at least: of short ones more are run, so that they can be timed.", lower_bound=1
+)
 flags.DEFINE_integer(
     "warmup_steps", None, "Steps before them. By default until block times have stopped falling.", lower_bound=1
 )
@@ -42,11 +45,11 @@ flags.declare_key_flag("batch_size")
 FLAGS["batch_size"].help = "Examples a step, or max for the most that memory holds. By default the recipe's."
 
 BLOCKS = 20  # that the timed steps are divided into, where there are enough of them
+BLOCK_SECONDS = 0.05  # that one lasts at least: a call and waiting for its end cost as much as many short steps
+# Each call of `fit` sets itself up anew, which a user pays once an epoch: a few long blocks are fair to it.
 FIT_BLOCKS = 5
-MOST_STEPS = 64  # of a block
+FIT_BLOCK_SECONDS = 2.0
 WARMUP_BLOCKS = 60  # after which waiting for steady block times is given up
-WARMUP_BLOCK_SECONDS = 0.05  # shorter blocks tell more of the clock than of the work
-BACKWARD = 2  # passes of a forward pass's work: to the activations and to the weights
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,8 @@ def main() -> None:
     if search:
         FLAGS.batch_size = "1"
     planned = FLAGS.steps + (FLAGS.warmup_steps or 0)
-    # Each call of `fit` sets itself up anew, which a user pays once an epoch: a few long blocks are fair to it.
-    block = max(1, FLAGS.steps // FIT_BLOCKS if FLAGS.input == "fit" else min(MOST_STEPS, FLAGS.steps // BLOCKS))
     try:
-        job = options.job(
-            arch="resnet20", dataset="cifar10", steps=planned, block=block, mode=FLAGS.mode, peer=FLAGS.peer
-        )
+        job = options.job(arch="resnet20", dataset="cifar10", steps=planned, mode=FLAGS.mode, peer=FLAGS.peer)
     except Exception as error:
         raise too_large(error) from None
     if search:
@@ -85,10 +84,17 @@ def main() -> None:
         if meters.is_out_of_memory(error):
             write({**job.record("throughput"), "status": "out_of_memory", "steps": FLAGS.steps})
         raise too_large(error) from None
-    longest = trace.write(FLAGS.trace, job.engine) if FLAGS.trace else None
-    record = {**job.record("throughput"), **figures, "operation_ms": longest}
+    record = {**job.record("throughput"), **figures, "operation_ms": None}
+    failure = None
+    if FLAGS.trace:
+        try:
+            record["operation_ms"] = trace.write(FLAGS.trace, job.engine)
+        except Exception as error:  # of any profiler's: the figures are there and are not lost with it
+            failure = UsageError(f"--trace={FLAGS.trace} can't be written: {str(error).splitlines()[0]}")
     show(record)
     write(record)
+    if failure is not None:
+        raise failure
 
 
 def too_large(error: Exception) -> Exception:
@@ -132,41 +138,43 @@ def measure(job: options.Job, start: float) -> dict[str, Any]:
     first_step = time.perf_counter()
 
     warm = warm_up(job.engine.run, job.engine.block, first_step - began)
+    last = (warm.steps[-1], warm.seconds[-1]) if warm.steps else (1, first_step - began)
+    tried, least = lasting(job.engine.run, *last)
     warmup_seconds = time.perf_counter() - began
-    with console.progress("timing", FLAGS.steps) as advance, meters.Energy() as energy:
-        timing = run_blocks(job, advance)
+    counts = blocks(FLAGS.steps, least, job.engine.block)
+    with console.progress("timing", sum(counts)) as advance, meters.Energy() as energy:
+        timing = run_blocks(job, counts, advance)
     # Before the device's peak is measured, which takes memory of its own.
     device_bytes, resident_bytes = meters.peak_device_bytes(), meters.peak_resident_bytes()
 
     rate = job.batch_size * sum(timing.steps) / sum(timing.seconds)
     low, high = stats.rate_interval(timing.steps, timing.seconds, job.batch_size)
-    passes = 1 + BACKWARD if job.mode == "training" else 1
-    flops = 2 * job.profile.macs * job.batch_size * passes
-    flops_per_second = flops * rate / job.batch_size
+    work = cost.step_cost(job.model, job.batch_size, job.mode)
+    flops_per_second = work.flops * rate / job.batch_size
     ceiling = peak.measure(FLAGS.dtype_policy) if FLAGS.peak else None
     return {
         "status": "ok",
-        "steps": FLAGS.steps,
+        "steps": sum(timing.steps),
         "block_steps": timing.steps,
         "block_seconds": timing.seconds,
         "images_per_second": rate,
         "images_per_second_low": low,
         "images_per_second_high": high,
         **stats.percentiles(timing.steps, timing.seconds),
-        "warmup_steps": 1 + sum(warm.steps),
+        "warmup_steps": 1 + sum(warm.steps) + tried,
         "warmup_seconds": warmup_seconds,
         "is_steady": is_steady(warm),
         "compile_seconds": compile_seconds,
         "first_step_seconds": first_step - start,
         "peak_memory_bytes": device_bytes,
         "peak_resident_bytes": resident_bytes,
-        "flops_per_step": flops,
-        "bytes_per_step": traffic.least_bytes(job.model, job.batch_size, job.mode),
+        "flops_per_step": work.flops,
+        "bytes_per_step": work.bytes,
         "flops_per_second": flops_per_second,
         "peak_flops_per_second": ceiling and ceiling.flops_per_second,
         "peak_bytes_per_second": ceiling and ceiling.bytes_per_second,
         "peak_share": ceiling and flops_per_second / ceiling.flops_per_second,
-        "joules_per_image": energy.joules and energy.joules / (FLAGS.steps * job.batch_size),
+        "joules_per_image": energy.joules and energy.joules / (sum(timing.steps) * job.batch_size),
         "final_loss": timing.loss,
     }
 
@@ -174,7 +182,7 @@ def measure(job: options.Job, start: float) -> dict[str, Any]:
 def warm_up(run: Callable[[int], float], most: int, step_seconds: float) -> Timing:
     """Runs blocks of steps until their times have stopped falling, or the rest of `--warmup_steps` after the first."""
     fixed = None if FLAGS.warmup_steps is None else FLAGS.warmup_steps - 1
-    block = min(most, max(1, round(WARMUP_BLOCK_SECONDS / step_seconds)))
+    block = min(most, max(1, round(BLOCK_SECONDS / step_seconds)))
     warm = Timing([], [], math.nan)
     while len(warm.steps) < WARMUP_BLOCKS if fixed is None else sum(warm.steps) < fixed:
         count = block if fixed is None else min(block, fixed - sum(warm.steps))
@@ -193,7 +201,39 @@ def is_steady(warm: Timing) -> bool:
     return bool(times) and stats.is_steady(times)
 
 
-def run_blocks(job: options.Job, advance: Callable[[int, str], None]) -> Timing:
+def lasting(run: Callable[[int], float], steps: int, seconds: float) -> tuple[int, int]:
+    """How many steps were run to find out, and how many last as long as a timed block does at least.
+
+    Args:
+        run: runs steps.
+        steps: how many took `seconds`.
+        seconds: see there; much shorter than a timed block, it is more the call's than the steps'.
+    """
+    tried, wanted = 0, FIT_BLOCK_SECONDS if FLAGS.input == "fit" else BLOCK_SECONDS
+    while FLAGS.warmup_steps is None and seconds < wanted / 4:
+        steps *= 4
+        began = time.perf_counter()
+        run(steps)
+        seconds = time.perf_counter() - began
+        tried += steps
+    return tried, math.ceil(wanted * steps / seconds)
+
+
+def blocks(steps: int, least: int, most: int) -> list[int]:
+    """How many steps each timed block has: together at least `steps`.
+
+    Args:
+        steps: `--steps`.
+        least: how many last long enough to be timed.
+        most: how many steps the engine runs at a time at most; of short steps a block has a multiple of it.
+    """
+    number = min(FIT_BLOCKS if FLAGS.input == "fit" else BLOCKS, steps)
+    if least > most / 2:
+        least = most * math.ceil(least / most)
+    return [max(least, steps * (i + 1) // number - steps * i // number) for i in range(number)]
+
+
+def run_blocks(job: options.Job, counts: Sequence[int], advance: Callable[[int, str], None]) -> Timing:
     """Times the steps, block by block.
 
     Raises:
@@ -201,8 +241,8 @@ def run_blocks(job: options.Job, advance: Callable[[int, str], None]) -> Timing:
     """
     steps: list[int] = []
     seconds: list[float] = []
-    while (done := sum(steps)) < FLAGS.steps:
-        count = min(job.engine.block, FLAGS.steps - done)
+    for count in counts:
+        done = sum(steps)
         began = time.perf_counter()
         loss = job.engine.run(count)
         seconds.append(time.perf_counter() - began)

@@ -47,7 +47,9 @@ def main() -> None:
     steps, done, seconds, pace = FLAGS.epochs * steps_per_epoch, 0, 0.0, 1
     with console.progress("training", steps) as advance:
         while done < steps:
-            count = min(pace, steps - done, steps_per_epoch - done % steps_per_epoch)
+            # Plain `fit` sets itself up at each call and shuffles what it is given, so that it is given an epoch.
+            most = steps_per_epoch if FLAGS.input == "fit" else pace
+            count = min(most, steps - done, steps_per_epoch - done % steps_per_epoch)
             began = time.perf_counter()
             loss = job.engine.run(count)
             elapsed = time.perf_counter() - began
@@ -90,10 +92,10 @@ def main() -> None:
             "device": records.describe(record),
         },
     )
-    if FLAGS.save is not None:
-        save(job, FLAGS.save)
     if FLAGS.out:
         records.append(FLAGS.out, record)
+    if FLAGS.save is not None:
+        save(job, FLAGS.save)
 
 
 def check_save(path: str) -> None:
@@ -106,8 +108,12 @@ def check_save(path: str) -> None:
 def save(job: options.Job, path: str) -> None:
     """Writes the network with its normalisation in front, whole or not at all."""
     partial = Path(path).with_name(f".{Path(path).name}.partial.keras")
-    job.task.complete(job.model).save(partial)
-    partial.replace(path)
+    try:
+        job.task.complete(job.model).save(partial)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UsageError(f"--save={path} can't be written: {error.strerror or error}") from None
     console.say(f"saved {path}")
 
 

@@ -10,8 +10,8 @@ batches, precision and data on the device, and neither is timed before both are 
 `fit`, which does not augment, our side does not either.
 
 All other flags are those of benchmarks.throughput. The ratio is of the medians, ours over the peer's, with what
-benchmarks.compare says of it; `--fail_below` ends with status 2 as there. `--out` gets the records of all runs, and one
-more for the comparison.
+benchmarks.compare says of it; `--fail_below` ends with status 2 as there. `--out` gets the record of each run when it
+ends, and one more for the comparison.
 """
 
 import os
@@ -58,6 +58,8 @@ def main() -> None:
                 # The device's own peak is the same in each run.
                 record = run([*arguments, "--peak" if FLAGS.peak and turn == 0 else "--nopeak"], environment, folder)
                 sides_records[side].append(record)
+                if FLAGS.out:
+                    records.append(FLAGS.out, record)
                 advance(1, f"{('ours', 'peer')[side]} {record['images_per_second']:,.0f} images/s")
         a, b = (Path(folder, name) for name in ("peer", "ours"))
         for path, side in ((a, 1), (b, 0)):
@@ -67,8 +69,7 @@ def main() -> None:
     record = summary(row, *(side[0] for side in sides_records))
     show(record)
     if FLAGS.out:
-        for each in (*sides_records[1], *sides_records[0], record):
-            records.append(FLAGS.out, each)
+        records.append(FLAGS.out, record)
     if FLAGS.fail_below is not None and compare.fails(row, FLAGS.fail_below):
         console.say(f"failed: the ratio is below --fail_below={FLAGS.fail_below:g}")
         raise SystemExit(2)
@@ -91,6 +92,9 @@ def sides() -> tuple[tuple[list[str], dict[str, str]], tuple[list[str], dict[str
         raise UsageError(f"--peer={peer} takes our side with --input=resident; got {FLAGS.input}")
     if peer == "fit" and FLAGS.augment:
         raise UsageError("--peer=fit does not augment, so that --augment would compare different work")
+    compare.check_floor()
+    if FLAGS.runs >= compare.RUNS:
+        compare.check_scipy()
     FLAGS.peer = None
     throughput.check()
     FLAGS.peer = peer

@@ -16,6 +16,7 @@ class FitEngine(Engine):
         super().__init__(model, optimizer, task, plan)
         self._inputs, self._targets = task.examples(task.count, plan.seed)
         self._at = 0
+        self.block = self._steps_per_epoch
         model.compile(optimizer, task.keras_loss, jit_compile={"auto": "auto", "on": True, "off": False}[plan.jit])
         self.jit = bool(model.jit_compile)
 

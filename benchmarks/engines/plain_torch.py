@@ -4,6 +4,7 @@ Nothing of Keras runs in a step. Data lies on the device as uint8, as in the res
 """
 
 import difflib
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -17,19 +18,22 @@ from benchmarks.engines.base import Engine, Plan
 from benchmarks.task import PAD, Classification, Synthetic, Task
 from kblocks.graph import profile
 
+Size = tuple[int, int]
+"""Height and width."""
 
-def mlp(channels: int, size: int, classes: int) -> nn.Module:
+
+def mlp(channels: int, size: Size, classes: int) -> nn.Module:
     """The 784–64–10 network."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(channels * size * size, 64), nn.ReLU(), nn.Linear(64, classes))
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * math.prod(size), 64), nn.ReLU(), nn.Linear(64, classes))
 
 
-def lenet(channels: int, size: int, classes: int) -> nn.Module:
+def lenet(channels: int, size: Size, classes: int) -> nn.Module:
     """LeNet, 32–64–512."""
-    side = ((size - 4) // 2 - 4) // 2
+    positions = math.prod(((side - 4) // 2 - 4) // 2 for side in size)
     return nn.Sequential(
         nn.Conv2d(channels, 32, 5), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(32, 64, 5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(64 * side * side, 512), nn.ReLU(), nn.Linear(512, classes),
+        nn.Flatten(), nn.Linear(64 * positions, 512), nn.ReLU(), nn.Linear(512, classes),
     )  # fmt: skip
 
 
@@ -52,7 +56,7 @@ class Unit(nn.Module):
         return F.relu(y + x, inplace=True)
 
 
-def resnet20(channels: int, size: int, classes: int) -> nn.Module:
+def resnet20(channels: int, size: Size, classes: int) -> nn.Module:
     """ResNet-20 with option A shortcuts."""
     units, width = [], 16
     for filters, stride in ((16, 1), (32, 2), (64, 2)):
@@ -63,7 +67,7 @@ def resnet20(channels: int, size: int, classes: int) -> nn.Module:
     return nn.Sequential(*stem, *units, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
 
 
-NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
+NETWORKS: dict[str, Callable[[int, Size, int], nn.Module]] = {
     "mlp_784_64_10": mlp,
     "lenet": lenet,
     "resnet20": resnet20,
@@ -94,7 +98,8 @@ class PlainTorchEngine(Engine):
         torch.manual_seed(plan.seed)
         torch.backends.cudnn.benchmark = True  # as whoever wants speed sets it
         shape, classes = model.input_shape[1:], model.output_shape[-1]
-        size, channels = (28, 1) if len(shape) == 1 else (shape[0], shape[2])
+        *size, channels = (28, 28, 1) if len(shape) == 1 else shape
+        size = tuple(size)
         made = make(network, model.name, channels, size, classes)
         count, expected = sum(p.numel() for p in made.parameters()), profile(model).trainable_params
         if count != expected:
@@ -111,7 +116,7 @@ class PlainTorchEngine(Engine):
         # Synthetic data for vectors comes as vectors; it takes the same normalisation as if it were from -1 to 1.
         known = isinstance(task, Classification)
         images, labels = (task.train[name] for name in (("images", "labels") if known else ("x0", "y")))
-        images = images.reshape(len(images), size, size, channels) if images.ndim == 2 else images
+        images = images.reshape(len(images), *size, channels) if images.ndim == 2 else images
         self._images = torch.from_numpy(images).to(self._device)
         self._labels = torch.from_numpy(labels.reshape(len(images))).long().to(self._device)
         mean, std = task.statistics if known else ((0.5,) * channels, (0.5,) * channels)
@@ -162,13 +167,13 @@ class PlainTorchEngine(Engine):
 
     def _crop_and_flip(self, images: torch.Tensor) -> torch.Tensor:
         """A random window of each framed image, mirrored with probability one half."""
-        n, side = len(images), torch.arange(self._size, device=self._device)
+        n, (rows, columns) = len(images), (torch.arange(side, device=self._device) for side in self._size)
         top, left = torch.randint(2 * PAD + 1, (2, n, 1), device=self._device)
-        across = torch.where(torch.rand(n, 1, device=self._device) < 0.5, side, self._size - 1 - side) + left
-        return images[torch.arange(n, device=self._device)[:, None, None], (top + side)[:, :, None], across[:, None, :]]
+        across = torch.where(torch.rand(n, 1, device=self._device) < 0.5, columns, columns.flip(0)) + left
+        return images[torch.arange(n, device=self._device)[:, None, None], (top + rows)[:, :, None], across[:, None, :]]
 
 
-def make(network: str, arch: str, channels: int, size: int, classes: int) -> nn.Module:
+def make(network: str, arch: str, channels: int, size: Size, classes: int) -> nn.Module:
     """The network that a peer's name stands for.
 
     Raises:

@@ -186,6 +186,18 @@ def test_a_peer_crops_and_mirrors_at_random(small):
 
 
 @of_torch
+@pytest.mark.parametrize("arch", ["mlp_784_64_10", "lenet", "resnet20"])
+def test_a_peer_sees_all_of_an_image_that_is_no_square(small, arch):
+    work = Classification(small(16, (32, 48, 3)), augment=arch == "resnet20")
+    model = architectures.create(arch, input_shape=(32, 48, 3))
+    engine = peer_of(None, work, model=model, batch_size=8)
+    seen = []
+    engine._network.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape)))
+    engine.run(1)
+    assert seen == [(8, 3, 32, 48)]
+
+
+@of_torch
 @pytest.mark.parametrize("mode", engines.MODES)
 def test_only_in_training_a_peers_statistics_move(small, mode):
     # Cropped at random, the same images would not have the same loss.
@@ -208,7 +220,7 @@ def timm(monkeypatch):
 
     def create_model(name, **options):
         asked.append((name, options))
-        return plain_torch().lenet(options["in_chans"], 28, options["num_classes"] + (name == "lenet_b"))
+        return plain_torch().lenet(options["in_chans"], (28, 28), options["num_classes"] + (name == "lenet_b"))
 
     names = ["resnet18", "lenet_a", "lenet_b"]
     monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(list_models=lambda: names, create_model=create_model))

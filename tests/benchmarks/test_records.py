@@ -47,6 +47,21 @@ def test_a_record_is_appended_to_what_is_there(tmp_path):
     assert json.loads(new) == {"text": "two\nlines, × – ü", "n": 0.1, "none": None}
 
 
+def test_a_line_that_was_left_unfinished_spoils_no_other(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    path.write_text('{"version": 3, "scr')
+    records.append(str(path), {"n": 1})
+    records.append(str(path), {"n": 2})
+    assert path.read_text() == '{"version": 3, "scr\n{"n": 1}\n{"n": 2}\n'
+
+
+def test_a_later_version_is_told(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    path.write_text('{"version": 99, "script": "train", "images_per_second": 1}\n')
+    with pytest.raises(UsageError, match=r"line 1, is of version 99; this reads up to 3"):
+        records.read(str(path))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float32(1), {1, 2}, object()])
 @pytest.mark.parametrize("existed", [False, True])
 def test_what_json_cannot_hold_is_refused_before_anything_is_written(tmp_path, value, existed):

@@ -34,7 +34,7 @@ def record(rate=1000.0, **fields):
     environment = ENVIRONMENT | {field: fields.pop(field) for field in ENVIRONMENT if field in fields}
     batch_size = fields.get("batch_size", 128)
     made = {
-        "version": 2, "script": "throughput", "status": "ok", "arch": "resnet20", "overrides": [],
+        "version": 3, "script": "throughput", "status": "ok", "arch": "resnet20", "overrides": [],
         "dataset": "cifar10", "data": "tfds", "examples": 50000, "input": "resident", "mode": "training", "peer": None,
         "batch_size": batch_size, "augment": True, "backend": "jax", "dtype_policy": "float32", "jit": True,
         "optimizer": "sgd", "optimizer_arguments": {}, "learning_rate": 0.1, "seed": 0, "params": 270000,
@@ -233,6 +233,36 @@ def test_a_line_that_lacks_something_is_named(sections, field):
 def test_a_rate_that_is_none_is_named(sections, rate):
     with pytest.raises(UsageError, match=r"runs\.jsonl, line 2, "):
         sections(record(), record() | {"images_per_second": rate})
+
+
+def test_a_share_is_of_the_highest_peak_that_was_measured_on_the_device(rows):
+    half, most = record(rate=500.0, peak_flops_per_second=5e11), record(batch_size=64, rate=2000.0)
+    other = record(arch="lenet", dtype_policy="bfloat16", peak_flops_per_second=None)
+    found = rows(half, most, other)
+    assert [row.peak_share for row in found] == pytest.approx([240e6 * 2000 / 1e12, 240e6 * 500 / 1e12, None])
+
+
+def compared(**fields):
+    """A record of a comparison."""
+    made = {field: record()[field] for field in summary.COMPARISON if field in record()} | {"version": 3}
+    figures = {"peer_images_per_second": 10.0, "ratio": 2.0, "ratio_low": 1.9, "ratio_high": 2.1, "p_value": 0.01}
+    return made | figures | {"script": "versus", "peer": "fit", "runs": 5} | fields
+
+
+def test_a_comparison_that_two_files_hold_is_told_once_and_one_that_lacks_something_is_named(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(compared()) + "\n")
+    assert report(tmp_path / "a.jsonl", tmp_path / "b.jsonl").count("2.00 (1.90–2.10)") == 1
+    lacking = compared()
+    del lacking["ratio_low"]
+    (tmp_path / "b.jsonl").write_text(json.dumps(lacking) + "\n")
+    with pytest.raises(UsageError, match=r"b\.jsonl, line 1, lacks the field ratio_low"):
+        summary.comparisons([str(tmp_path / "b.jsonl")])
+
+
+def test_networks_of_different_sizes_are_rows_of_their_own(rows):
+    found = rows(record(), record(macs=50_000_000))
+    assert [row.note for row in found] == ["macs 40000000", "macs 50000000"]
 
 
 # What is drawn

@@ -144,6 +144,14 @@ WRONG = {
     ),
     "a file for the trace": ("throughput", [*LENET, "--trace={folder}/digits.npz"], ["--trace=", "can't be made"]),
     "no steps": ("throughput", [*LENET, "--steps=0"], ["--steps=0"]),
+    "augmented fit": ("throughput", [*LENET, "--input=fit", "--augment"], ["--input=fit does not augment"]),
+    "augmented numbers": (
+        "throughput",
+        ["--arch=lenet_tiny", "--dataset=synthetic", "--augment"],
+        ["--dataset=synthetic does not augment"],
+    ),
+    "a batch of too many": ("throughput", [*LENET, "--batch_size=1" + 30 * "0"], ["--batch_size", "below 2³¹"]),
+    "what the data decides": ("train", [*LENET, "--override=input_shape=(9,9,1)"], ["--override=input_shape", "data"]),
     "data and synthetic": ("throughput", [*LENET, "--dataset=synthetic"], ["--dataset=synthetic takes no --data"]),
     "nothing to learn": ("train", ["--arch=lenet_tiny", "--dataset=synthetic"], ["synthetic", "benchmarks.throughput"]),
     "diverged": (
@@ -281,7 +289,7 @@ def test_a_training_is_recorded(answers, folder):
     made = record(folder / "train.jsonl")
     assert set(made) >= COMMON | TRAIN
     expected = {
-        "version": 2, "script": "train", "arch": "lenet_tiny", "overrides": [], "dataset": "digits.npz",
+        "version": 3, "script": "train", "arch": "lenet_tiny", "overrides": [], "dataset": "digits.npz",
         "data": f"npz:{folder}/digits.npz", "examples": 2000, "input": "resident", "mode": "training", "peer": None,
         "batch_size": 32, "augment": False, "backend": BACKEND, "dtype_policy": "float32", "optimizer": "adam",
         "optimizer_arguments": {}, "learning_rate": 2e-3, "seed": 0, "params": 3146, "trainable_params": 3146,
@@ -343,7 +351,9 @@ def test_inference_is_recorded_with_the_work_of_a_forward_pass_and_without_an_op
     # 784 · 64 + 64 · 10 multiply-adds an image, each of them two operations.
     assert made["macs"] == 50_816
     assert made["flops_per_step"] == 2 * 50_816 * 50
-    assert made["flops_per_second"] == pytest.approx(made["flops_per_step"] * 30 / sum(made["block_seconds"]))
+    assert made["flops_per_second"] == pytest.approx(
+        made["flops_per_step"] * made["steps"] / sum(made["block_seconds"])
+    )
     # Nothing is learned: the loss is that of random weights, about log 10.
     assert 1.5 < made["final_loss"] < 4
     assert "mlp_784_64_10 on digits.npz, inference in batches of 50, stream data" in answers["inference"][1]
@@ -360,6 +370,53 @@ def test_a_profile_is_written_and_its_operations_recorded(answers, folder):
             assert re.search(rf"{kind} .* {milliseconds:.2f} ms", answers["traced"][1])
     for name in ("throughput", "inference"):
         assert json.loads((folder / f"{name}.jsonl").read_text().splitlines()[0])["operation_ms"] is None
+
+
+FAILING = """
+import sys
+from benchmarks import throughput, train
+from benchmarks.console import launch
+
+def fail(*arguments):
+    raise OSError(28, "No space left on device")
+
+throughput.trace.write = fail
+script = {"train": train, "throughput": throughput}[sys.argv[1]]
+if script is train:
+    import keras
+    keras.Model.save = lambda model, path: (open(path, "w").close(), fail())
+sys.argv = sys.argv[1:]
+launch(script.main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "told"),
+    [
+        pytest.param(
+            *("throughput", ["--steps=3", "--nopeak", "--trace={tmp}/trace"], "--trace={tmp}/trace can't be written"),
+            marks=pytest.mark.skipif(BACKEND == "torch", reason="there is no profiler"),
+        ),
+        ("train", ["--save={tmp}/net.keras"], "--save={tmp}/net.keras can't be written: No space left on device"),
+    ],
+)
+def test_what_fails_after_the_run_loses_no_figures(folder, tmp_path, script, flags, told):
+    given = [flag.format(folder=folder, tmp=tmp_path) for flag in (*LENET, *flags)]
+    done = python("-c", FAILING, script, *given, f"--out={tmp_path}/runs.jsonl")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {told.format(tmp=tmp_path)}")
+    assert record(tmp_path / "runs.jsonl")["images_per_second"] > 0
+    assert not [path.name for path in tmp_path.iterdir() if "partial" in path.name]
+
+
+@pytest.mark.parametrize("backend", ["foo", "tensorflow"])
+def test_a_backend_that_is_not_there_is_told(backend):
+    hide = "import sys; sys.modules['tensorflow'] = None; sys.argv = ['train.py']; from benchmarks import train"
+    done = python("-c", hide, KERAS_BACKEND=backend)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: Keras can't be imported with the backend {backend} (")
+    assert line.endswith("KERAS_BACKEND names another")
 
 
 def test_pairs_are_scored_as_pairs(answers, folder):
@@ -391,10 +448,13 @@ def test_a_record_holds_what_its_document_lists_and_nothing_else(answers, folder
 def test_throughput_is_all_images_over_all_seconds(answers, folder):
     assert answers["throughput"][0] == answers["throughput without warm-up"][0] == 0
     resident, fit = (json.loads(line) for line in (folder / "throughput.jsonl").read_text().splitlines())
-    for made, steps, kind in ((resident, 57, "resident"), (fit, 7, "fit")):
+    for made, least, kind in ((resident, 57, "resident"), (fit, 7, "fit")):
+        steps = made["steps"]
+        assert steps >= least
         assert set(made) >= COMMON | THROUGHPUT
         assert not set(made) & {"test_accuracy", "epochs"}
         assert (made["script"], made["steps"], made["batch_size"], made["input"]) == ("throughput", steps, 16, kind)
+        assert len(made["block_steps"]) == (20 if kind == "resident" else 5)
         assert sum(made["block_steps"]) == steps
         assert len(made["block_steps"]) == len(made["block_seconds"]) > 1
         assert made["images_per_second"] == pytest.approx(16 * steps / sum(made["block_seconds"]))
@@ -403,7 +463,9 @@ def test_throughput_is_all_images_over_all_seconds(answers, folder):
             min(each) * 0.999 <= made["step_ms_p5"] <= made["step_ms_p50"] <= made["step_ms_p95"] <= max(each) * 1.001
         )
         assert made["images_per_second_low"] <= made["images_per_second"] <= made["images_per_second_high"]
-        assert made["flops_per_step"] == 2 * 3 * 16 * made["macs"]
+        # Of 28 · 28 · 4 · 5² multiply-adds in the first convolution no gradient of the images is computed.
+        first = 24 * 24 * 4 * 25
+        assert made["flops_per_step"] == 2 * 16 * (3 * made["macs"] - first)
         assert made["flops_per_second"] == pytest.approx(made["flops_per_step"] * steps / sum(made["block_seconds"]))
         assert made["peak_share"] == pytest.approx(made["flops_per_second"] / made["peak_flops_per_second"])
     assert resident["warmup_steps"] >= 5

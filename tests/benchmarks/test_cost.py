@@ -1,14 +1,21 @@
-"""The least traffic of a step against counts made by hand."""
+"""The arithmetic and the least traffic of a step against counts made by hand."""
+
+import itertools
 
 import keras
 import pytest
 from keras import layers, ops
 
 import architectures
-from benchmarks.traffic import least_bytes
+from benchmarks.cost import step_cost
 from kblocks import tower
+from kblocks.graph import profile
 
 BATCH = 8
+
+
+def least_bytes(*arguments):
+    return step_cost(*arguments).bytes
 
 
 def two_layers(dtype=None):
@@ -24,16 +31,64 @@ CONV = 9 * 7 * 4 + 7 * 5 * 6, 3 * 3 * 4 * 6 + 6  # values of an example in and o
 DENSE = 36 + 10, 36 * 10 + 10
 
 
-@pytest.mark.parametrize(("mode", "passes"), [("training", 3), ("inference", 1)])
+# Nobody asks for the gradient of the images.
+@pytest.mark.parametrize(("mode", "conv", "dense"), [("training", 2, 3), ("inference", 1, 1)])
 @pytest.mark.parametrize("batch_size", [1, BATCH])
-def test_two_layers(mode, passes, batch_size):
-    values = sum(batch_size * activations + weights for activations, weights in (CONV, DENSE))
-    assert least_bytes(two_layers(), batch_size, mode) == passes * 4 * values
+def test_two_layers(mode, conv, dense, batch_size):
+    found = step_cost(two_layers(), batch_size, mode)
+    values = [batch_size * activations + weights for activations, weights in (CONV, DENSE)]
+    assert found.bytes == 4 * (conv * values[0] + dense * values[1])
+    assert found.flops == 2 * batch_size * (conv * (7 * 5 * 6) * (3 * 3 * 4) + dense * 36 * 10)
+
+
+def test_a_layer_that_is_not_trained_passes_the_gradient_on_all_the_same():
+    x = keras.Input((4,))
+    frozen = layers.Dense(5, trainable=False)
+    found = step_cost(keras.Model(x, layers.Dense(7)(frozen(layers.Dense(6)(x)))), 1, "training")
+    assert found.flops == 2 * (2 * 4 * 6 + 2 * 6 * 5 + 3 * 5 * 7)
+    # Before the first layer that is trained there is nobody to pass it to.
+    found = step_cost(keras.Model(x, layers.Dense(7)(frozen_at_the_start(x))), 1, "training")
+    assert found.flops == 2 * (4 * 5 + 2 * 5 * 7)
+
+
+def frozen_at_the_start(x):
+    return layers.Dense(5, trainable=False)(x)
+
+
+@pytest.mark.parametrize("arch", ["siamese_tiny", "resnet_tiny", "convnext_toy", "nasnet_tiny", "shared_dense_tiny"])
+def test_forward_it_is_what_the_profile_says(arch):
+    model = architectures.create(arch)
+    assert step_cost(model, BATCH, "inference").flops == 2 * BATCH * profile(model).macs
+
+
+def test_forward_and_backward_it_is_what_xla_counts():
+    """Of products alone, whose operands XLA can't simplify."""
+    jax = pytest.importorskip("jax")
+    sizes = (96, 64, 48, 16)
+
+    def loss(weights, x):
+        for w in weights:
+            x = x @ w
+        return x.sum() + (x * x).sum()
+
+    shapes = [jax.ShapeDtypeStruct(pair, "float32") for pair in itertools.pairwise(sizes)]
+    step = jax.jit(jax.grad(loss)).lower(shapes, jax.ShapeDtypeStruct((BATCH, sizes[0]), "float32")).compile()
+    x = y = keras.Input(sizes[:1])
+    for size in sizes[1:]:
+        y = layers.Dense(size, use_bias=False)(y)
+    assert step_cost(keras.Model(x, y), BATCH, "training").flops == pytest.approx(
+        _counted(step.cost_analysis()), rel=0.02
+    )
+
+
+def _counted(analysis):
+    return (analysis[0] if isinstance(analysis, list) else analysis)["flops"]
 
 
 @pytest.mark.parametrize("policy", ["bfloat16", "mixed_float16"])
 def test_half_precision_halves_it(policy):
-    assert 2 * least_bytes(two_layers(policy), BATCH, "training") == least_bytes(two_layers(), BATCH, "training")
+    half, full = (step_cost(two_layers(each), BATCH, "training") for each in (policy, None))
+    assert (2 * half.bytes, half.flops) == (full.bytes, full.flops)
 
 
 def test_under_a_mixed_policy_each_array_has_its_layers_compute_dtype():
@@ -93,7 +148,8 @@ def test_sequential():
 def test_the_network_of_the_tutorials():
     weights, activations = 784 * 64 + 64 + 64 * 10 + 10, 784 + 64 + 64 + 10
     model = architectures.create("mlp_784_64_10")
-    assert least_bytes(model, 32, "training") == 3 * 4 * (weights + 32 * activations)
+    assert least_bytes(model, 32, "inference") == 4 * (weights + 32 * activations)
+    assert step_cost(model, 32, "training").flops == 2 * 32 * (2 * 784 * 64 + 3 * 64 * 10)
 
 
 def test_what_cannot_be_counted_is_told():

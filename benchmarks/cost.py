@@ -1,0 +1,88 @@
+"""What the products of a step cost at least: their arithmetic, and the bytes they move."""
+
+import inspect
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from benchmarks.engines.replay import replay
+from kblocks.graph.profile import COUNTS
+
+MODES = ("training", "inference")
+BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a step's products.
+
+    Attributes:
+        flops: two for each multiply-add.
+        bytes: each array in its layer's compute dtype.
+    """
+
+    flops: int
+    bytes: int
+
+
+def step_cost(model: keras.Model, batch_size: int, mode: str) -> Cost:
+    """`Σ passes · (2 · multiply-adds)` and `Σ passes · (inputs + weights + outputs)` over the products of a step.
+
+    Products are the calls of convolutions, dense layers and attention. Forward, such a call reads inputs and weights
+    and writes outputs. The two products backward do the same arithmetic and move arrays of the same three sizes: the
+    outputs' gradient and the weights become the inputs' gradient, the inputs and the outputs' gradient become the
+    weights' gradient. Nothing computes the gradient of what no trained layer stands before, nor of weights that are not
+    trained.
+
+    All that stands between products is left out, as if it were fused into them, and so is the optimiser's update. So
+    the bytes are a lower bound where each product runs by itself and finds nothing in a cache, and the intensity that
+    follows from both an upper bound.
+
+    Args:
+        model: functional or sequential, its sizes known but for the batch.
+        batch_size: examples a step.
+        mode: `training`, which has the products backward, or `inference`.
+
+    Returns:
+        The cost of a step. A shared layer counts once a call.
+
+    Raises:
+        ValueError: `mode` is neither of the two, or a size is unknown.
+    """
+    if mode not in MODES:
+        raise ValueError(f"`mode` must be one of {', '.join(MODES)}; got {mode!r}")
+    shapes = [tuple(x.shape[1:]) for x in model.inputs]
+    if any(None in shape for shape in shapes):
+        raise ValueError(f"`model` must have inputs of known sizes; got {' and '.join(map(str, shapes))}")
+    flops = moved = 0
+    behind_weights: dict[int, keras.KerasTensor] = {}
+
+    def count(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal flops, moved
+        outputs = operation.compute_output_spec(*args, **kwargs)
+        # By identity: attention of a tensor to itself reads it once.
+        inputs = {id(x): x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)}
+        needs_gradient = not behind_weights.keys().isdisjoint(inputs)
+        trains = bool(getattr(operation, "trainable_weights", ()))
+        if needs_gradient or trains:
+            behind_weights.update((id(y), y) for y in keras.tree.flatten(outputs))
+        for kinds, multiply_adds in COUNTS.items():
+            if isinstance(operation, kinds):
+                passes = 1 + (needs_gradient + trains) * (mode == "training")
+                examples = next(iter(inputs.values())).shape[0]
+                flops += passes * 2 * examples * multiply_adds(operation, **_shapes(operation, args, kwargs))
+                arrays = [*inputs.values(), *operation.weights, *keras.tree.flatten(outputs)]
+                moved += passes * sum(math.prod(array.shape) for array in arrays) * BYTES[operation.compute_dtype]
+        return outputs
+
+    inputs = [keras.KerasTensor((batch_size, *shape), x.dtype) for x, shape in zip(model.inputs, shapes, strict=True)]
+    replay(model, inputs, count)
+    return Cost(flops, moved)
+
+
+def _shapes(operation: Any, args: Any, kwargs: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of a call's tensors by argument."""
+    arguments = inspect.signature(operation.call).bind_partial(*args, **kwargs).arguments
+    return {name: tuple(value.shape) for name, value in arguments.items() if isinstance(value, keras.KerasTensor)}

@@ -1,0 +1,94 @@
+"""Both sides in turns: what is written when, and what is left where it is cut short."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = ("--arch=mlp_tiny", "--dataset=synthetic", "--batch_size=4", "--steps=1", "--nopeak", "--peer=fit")
+
+WITHOUT_SCIPY = """
+import runpy, sys
+sys.modules["scipy"] = None
+sys.argv[0] = "versus"
+runpy.run_module("benchmarks.versus", run_name="__main__")
+"""
+
+
+def start(*arguments, code=("-m", "benchmarks.versus"), **environment):
+    inherited = {**os.environ, "KERAS_BACKEND": keras.backend.backend(), "COLUMNS": "120"}
+    return subprocess.Popen(
+        [sys.executable, *code, *arguments],
+        cwd=ROOT,
+        env={**inherited, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_one_run_a_side(tmp_path):
+    out = tmp_path / "runs.jsonl"
+    printed, complaint = (process := start(*SHORT, "--runs=1", f"--out={out}")).communicate(timeout=300)
+    assert process.returncode == 0, complaint
+    theirs, ours, found = read(out)
+    assert [each["input"] for each in (theirs, ours)] == ["fit", "resident"]
+    assert (found["script"], found["peer"], found["runs"], found["ratio_low"]) == ("versus", "fit", 1, None)
+    assert found["images_per_second"] == ours["images_per_second"]
+    assert found["peer_images_per_second"] == theirs["images_per_second"]
+    assert found["ratio"] == pytest.approx(ours["images_per_second"] / theirs["images_per_second"])
+    assert re.search(rf"ratio of the medians *│ *{found['ratio']:.3f} ", printed)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the system does not list its processes")
+def test_what_is_cut_short_leaves_its_records_and_no_process(tmp_path):
+    out = tmp_path / "runs.jsonl"
+    process = start(*SHORT, "--runs=3", f"--out={out}")
+    while not read(out):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    while not (children := Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert 1 <= len(read(out)) <= 6
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+def test_what_the_end_needs_is_asked_for_at_the_beginning(tmp_path):
+    process = start(*SHORT, f"--out={tmp_path}/runs.jsonl", code=("-c", WITHOUT_SCIPY))
+    _, complaint = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert complaint.splitlines()[-1] == "error: the comparison needs the package scipy: pip install -e '.[report]'"
+    assert not read(tmp_path / "runs.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--fail_below=nan", "--fail_below must be a number; got nan"),
+        ("--peer=pytroch", "--peer must be one of"),
+        ("--input=fit", "--peer=fit takes our side with --input=resident; got fit"),
+        ("--augment", "--peer=fit does not augment"),
+        ("--batch_size=max", "--batch_size=max and --trace are for python -m benchmarks.throughput"),
+    ],
+)
+def test_what_does_not_fit_together_is_told_before_anything_runs(flag, told):
+    process = start(*SHORT, flag)
+    printed, complaint = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert complaint.splitlines()[-1].startswith(f"error: {told}")
+    assert not printed
