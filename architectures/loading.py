@@ -100,7 +100,7 @@ def load(
         saved, model, skip=[name for name, width in _heads(model).items() if width != widths.get(name)]
     )
     if swaps_colours(saved) != swaps_colours(model):
-        porting.turn_colours(model)
+        porting.turn_colours(porting.image_convs(model))
 
 
 def _check_head(model: keras.Model, row: Variant, found: int, weights: str | os.PathLike[str]) -> None:

@@ -38,7 +38,7 @@ def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[s
     """
     check.model(source, "source")
     check.model(target, "target")
-    found: list[tuple[keras.Variable, np.ndarray]] = []
+    found: list[tuple[keras.Variable, keras.Variable]] = []
     for _, layer, from_layer in _paired(source, target, {name: name for name in leaves(target)}, skip):
         ours, theirs = ([tuple(weight.shape) for weight in each.weights] for each in (layer, from_layer))
         if len(ours) != len(theirs):
@@ -60,32 +60,25 @@ def port(
     names = [name for name in leaves(model) if name not in skip]
     theirs = {layer.name for layer in keras_model.layers}
     maps = [family.keras_names(names, keras_model) for family in families]
+    first = [layer for layer in image_convs(model) if layer.name not in skip] if swaps_colours(model) else []
     # The family is that whose map leads somewhere for most layers; that of another one leads nearly nowhere.
     _port(keras_model, model, max(maps, key=lambda found: len(theirs.intersection(found.values()))), skip)
-    if swaps_colours(model):
-        turn_colours(model, skip=skip)
+    turn_colours(first)
 
 
-def turn_colours(model: keras.Model, *, skip: Collection[str] = ()) -> None:
-    """Lets a network take red, green and blue that took blue, green and red, or the other way.
-
-    Raises:
-        ValueError: the images go into another layer with weights than a convolution.
-    """
-    takers = [layer for layer in _takers(model) if layer.name not in skip]
-    for layer in takers:
-        if type(layer) is not keras.layers.Conv2D or layer.groups > 1:
-            raise ValueError(
-                f"`{model.name}` can't take the weights of a network whose images have another order of colours: they "
-                f"go into {layer.name}, which is no plain convolution"
-            )
-    for layer in takers:
+def turn_colours(convs: Sequence[keras.layers.Layer]) -> None:
+    """Lets convolutions take red, green and blue that took blue, green and red, or the other way."""
+    for layer in convs:
         kernel, *bias = layer.get_weights()
         layer.set_weights([kernel[:, :, ::-1], *bias])
 
 
-def _takers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers with weights that the images come to first."""
+def image_convs(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers with weights that the images come to first.
+
+    Raises:
+        ValueError: one of them is no plain convolution.
+    """
     by_name = {layer.name: layer for layer in model.layers}
     images = {(layer.name, 0) for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
     found = []
@@ -93,10 +86,15 @@ def _takers(model: keras.Model) -> list[keras.layers.Layer]:
         if images.isdisjoint(sources(node)):
             continue
         layer = by_name.get(entry["name"])
-        if layer is not None and layer.weights:
-            found.append(layer)
-        else:
+        if layer is None or not layer.weights:
             images.add((entry["name"], i))
+            continue
+        if type(layer) is not keras.layers.Conv2D or layer.groups > 1:
+            raise ValueError(
+                f"`{model.name}` can't take the weights of a network whose images have another order of colours: they "
+                f"go into {layer.name}, which is no plain convolution"
+            )
+        found.append(layer)
     return found
 
 

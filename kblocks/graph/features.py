@@ -26,7 +26,7 @@ def features(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> ker
         strides: in pixels, each of which the network has.
 
     Returns:
-        A model from the image to a list of tensors, one for each stride.
+        A model from the image to a list of tensors, one for each stride; of a single stride Keras gives the tensor.
 
     Raises:
         TypeError: `model` is no functional model of one input, or `strides` no sequence.
