@@ -13,6 +13,8 @@ import keras
 
 from benchmarks import meters
 
+# Records change a tracked file there, run by run.
+ALL_BUT_RESULTS = (":/", ":(top,exclude)benchmarks/results")
 PACKAGES = ("keras", "numpy", "tensorflow", "jax", "torch", "tensorflow-datasets")
 
 
@@ -34,7 +36,7 @@ def collect() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
         "commit": _git("rev-parse", "HEAD"),
-        "commit_is_changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "commit_is_changed": bool(_git("status", "--porcelain", "--untracked-files=no", "--", *ALL_BUT_RESULTS)),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 

@@ -63,6 +63,8 @@ def git(folder, *arguments):
 def test_the_commit_is_that_of_the_checkout(folder, monkeypatch, tmp_path_factory):
     git(folder.parent, "init", "--quiet")
     (folder / "environment.py").write_text("one\n")
+    (folder / "results").mkdir()
+    (folder / "results" / "runs.jsonl").write_text("one\n")
     git(folder.parent, "add", ".")
     git(folder.parent, "commit", "--quiet", "--message=one")
     # Not that of the folder one stands in.
@@ -72,6 +74,7 @@ def test_the_commit_is_that_of_the_checkout(folder, monkeypatch, tmp_path_factor
     assert told["commit"] == git(folder, "rev-parse", "HEAD")
     assert told["commit_is_changed"] is False
     (folder / "results.jsonl").write_text("untracked\n")
+    (folder / "results" / "runs.jsonl").write_text("one\ntwo\n")
     assert environment.collect()["commit_is_changed"] is False
     (folder / "environment.py").write_text("two\n")
     assert environment.collect()["commit_is_changed"] is True
