@@ -38,7 +38,7 @@ def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[s
     """
     check.model(source, "source")
     check.model(target, "target")
-    found: list[tuple[keras.Variable, keras.Variable]] = []
+    found: list[tuple[keras.Variable, np.ndarray]] = []
     for _, layer, from_layer in _paired(source, target, {name: name for name in leaves(target)}, skip):
         ours, theirs = ([tuple(weight.shape) for weight in each.weights] for each in (layer, from_layer))
         if len(ours) != len(theirs):
@@ -46,7 +46,7 @@ def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[s
         for weight, shape in zip(layer.weights, theirs, strict=True):
             if tuple(weight.shape) != shape:
                 raise _misfit(layer, weight, f"one of shape {shape}")
-        found += zip(layer.weights, from_layer.weights, strict=True)
+        found += zip(layer.weights, from_layer.get_weights(), strict=True)
     for weight, value in found:
         weight.assign(value)
 
