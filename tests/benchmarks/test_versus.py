@@ -68,6 +68,7 @@ def test_what_is_cut_short_leaves_its_records_and_no_process(tmp_path):
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX itself needs SciPy")
 def test_what_the_end_needs_is_asked_for_at_the_beginning(tmp_path):
     process = start(*SHORT, f"--out={tmp_path}/runs.jsonl", code=("-c", WITHOUT_SCIPY))
     _, complaint = process.communicate(timeout=120)
