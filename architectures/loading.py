@@ -67,6 +67,7 @@ def load(
     row: Variant,
     weights: str | os.PathLike[str],
     *,
+    prepared: bool,
     sibling: Callable[[int], keras.Model],
     families: Sequence[ModuleType],
 ) -> None:
@@ -76,6 +77,7 @@ def load(
         model: to be filled.
         row: of its architecture.
         weights: see `architectures.create`.
+        prepared: whether the network of the weights prepares its images.
         sibling: makes the network of that number of classes that prepares its images as that of the weights does.
         families: those that keras.applications has too.
 
@@ -91,7 +93,7 @@ def load(
         porting.port(model, keras_model, families, skip=new)
         return
     whole = str(weights).endswith(".keras")
-    saved = _whole(model, weights) if whole else _filled(model, weights, sibling)
+    saved = _whole(model, weights) if whole else _filled(model, weights, prepared, sibling)
     if saved is model:
         return
     widths = _heads(saved)
@@ -144,7 +146,9 @@ def _whole(model: keras.Model, weights: str | os.PathLike[str]) -> keras.Model:
     return saved
 
 
-def _filled(model: keras.Model, weights: str | os.PathLike[str], sibling: Callable[[int], keras.Model]) -> keras.Model:
+def _filled(
+    model: keras.Model, weights: str | os.PathLike[str], prepared: bool, sibling: Callable[[int], keras.Model]
+) -> keras.Model:
     """The network that a .weights.h5 is of, with as many classes as that had: maybe `model` itself.
 
     Such a file pairs weights by order and kind of layer, and what it has too many of Keras leaves out without a word.
@@ -152,11 +156,11 @@ def _filled(model: keras.Model, weights: str | os.PathLike[str], sibling: Callab
     with h5py.File(weights) as file:
         saved: Counter[tuple[int, ...]] = Counter()
         file.visititems(lambda path, item: saved.update([item.shape] if _is_weight(path, item) else []))
-    wanted = max(_heads(model).values(), default=0)
-    more, fewer = saved - _shapes(model), _shapes(model) - saved
+    wanted, ours = max(_heads(model).values(), default=0), _shapes(model)
+    more, fewer = saved - ours, ours - saved
     widths = [shape[-1] for shape in more if len(shape) == 2 and shape[-1:] in more]
     for classes in (wanted, *(widths or [0])):
-        same = classes == wanted and prepares(weights) == has_preprocessing(model)
+        same = classes == wanted and prepared == has_preprocessing(model)
         candidate = model if same else sibling(classes)
         if _shapes(candidate) == saved:
             candidate.load_weights(weights)

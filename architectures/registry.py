@@ -207,7 +207,7 @@ def create(
                 arch, input_shape=shape, classes=classes, pooling=pooling, preprocessing=prepared, **overrides
             )
 
-        loading.load(model, row, weights, sibling=sibling, families=_KERAS_FAMILIES)
+        loading.load(model, row, weights, prepared=prepared, sibling=sibling, families=_KERAS_FAMILIES)
     return model
 
 

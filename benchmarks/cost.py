@@ -7,10 +7,11 @@ from typing import Any
 
 import keras
 
+from benchmarks.engines import MODES
 from benchmarks.engines.replay import replay
-from kblocks.graph.profile import COUNTS
+from kblocks.graph.profile import COUNTS, layer_macs
 
-MODES = ("training", "inference")
+PRODUCTS = tuple(kind for kinds in COUNTS for kind in kinds)
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -68,13 +69,12 @@ def step_cost(model: keras.Model, batch_size: int, mode: str) -> Cost:
         trains = bool(getattr(operation, "trainable_weights", ()))
         if needs_gradient or trains:
             behind_weights.update((id(y), y) for y in keras.tree.flatten(outputs))
-        for kinds, multiply_adds in COUNTS.items():
-            if isinstance(operation, kinds):
-                passes = 1 + (needs_gradient + trains) * (mode == "training")
-                examples = next(iter(inputs.values())).shape[0]
-                flops += passes * 2 * examples * multiply_adds(operation, **_shapes(operation, args, kwargs))
-                arrays = [*inputs.values(), *operation.weights, *keras.tree.flatten(outputs)]
-                moved += passes * sum(math.prod(array.shape) for array in arrays) * BYTES[operation.compute_dtype]
+        if isinstance(operation, PRODUCTS):
+            passes = 1 + (needs_gradient + trains) * (mode == "training")
+            examples = next(iter(inputs.values())).shape[0]
+            flops += passes * 2 * examples * layer_macs(operation, _shapes(operation, args, kwargs))
+            arrays = [*inputs.values(), *operation.weights, *keras.tree.flatten(outputs)]
+            moved += passes * sum(math.prod(array.shape) for array in arrays) * BYTES[operation.compute_dtype]
         return outputs
 
     inputs = [keras.KerasTensor((batch_size, *shape), x.dtype) for x, shape in zip(model.inputs, shapes, strict=True)]

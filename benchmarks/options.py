@@ -3,6 +3,7 @@
 import ast
 import difflib
 import functools
+import inspect
 import os
 import sys
 from dataclasses import dataclass
@@ -29,7 +30,6 @@ from benchmarks import data, engines, environment, peers, recipes, records, task
 from kblocks.graph import Profile, profile
 
 DATASETS = ("mnist", "cifar10", "synthetic")
-RESERVED = {"input_shape", "classes", "pooling", "weights", "preprocessing", "name"}
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
 
 FLAGS = flags.FLAGS
@@ -260,7 +260,8 @@ def create_for(arch: str, images: data.Dataset) -> keras.Model:
 def create(arch: str, **arguments: Any) -> keras.Model:
     """`architectures.create` with the overrides of the flags; what is wrong with them is a `UsageError`."""
     overrides = dict(pair(text, "override") for text in FLAGS.override)
-    for key in RESERVED.intersection(overrides):
+    own = inspect.signature(architectures.create).parameters
+    for key in overrides.keys() & {name for name, each in own.items() if each.kind is each.KEYWORD_ONLY}:
         raise UsageError(
             f"--override={key}=… is no field of the network's spec: the data decides its inputs and classes"
         )

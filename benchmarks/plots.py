@@ -289,10 +289,7 @@ def roofline(rows: Sequence[Row], looks: Looks) -> Plot:
 
 def _paint_roofline(rows: Sequence[Row], named: Sequence[Row], height: float, looks: Looks, figure: Any) -> None:
     axes = figure.subplots()
-    roofs = {
-        precision: max(row.figure("peak_flops_per_second") for row in same)
-        for precision, same in group(rows, lambda row: row.settings["precision"]).items()
-    }
+    roofs = {precision: same[0].peak for precision, same in group(rows, lambda row: row.settings["precision"]).items()}
     prefix, unit = ("T", 1e12) if max(roofs.values()) > 1e13 else ("G", 1e9)
     slope = max(row.figure("peak_bytes_per_second") for row in rows) / unit
     roofs = {precision: roof / unit for precision, roof in roofs.items()}

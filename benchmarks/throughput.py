@@ -85,16 +85,15 @@ def main() -> None:
             write({**job.record("throughput"), "status": "out_of_memory", "steps": FLAGS.steps})
         raise too_large(error) from None
     record = {**job.record("throughput"), **figures, "operation_ms": None}
-    failure = None
-    if FLAGS.trace:
-        try:
+    try:
+        if FLAGS.trace:
             record["operation_ms"] = trace.write(FLAGS.trace, job.engine)
-        except Exception as error:  # of any profiler's: the figures are there and are not lost with it
-            failure = UsageError(f"--trace={FLAGS.trace} can't be written: {str(error).splitlines()[0]}")
-    show(record)
-    write(record)
-    if failure is not None:
-        raise failure
+    except Exception as error:
+        told = str(error).partition("\n")[0]
+        raise UsageError(f"--trace={FLAGS.trace} can't be written: {told}") from None
+    finally:  # whatever a profiler ends in, the figures are there
+        show(record)
+        write(record)
 
 
 def too_large(error: Exception) -> Exception:
@@ -147,14 +146,15 @@ def measure(job: options.Job, start: float) -> dict[str, Any]:
     # Before the device's peak is measured, which takes memory of its own.
     device_bytes, resident_bytes = meters.peak_device_bytes(), meters.peak_resident_bytes()
 
-    rate = job.batch_size * sum(timing.steps) / sum(timing.seconds)
+    steps = sum(timing.steps)
+    rate = job.batch_size * steps / sum(timing.seconds)
     low, high = stats.rate_interval(timing.steps, timing.seconds, job.batch_size)
     work = cost.step_cost(job.model, job.batch_size, job.mode)
     flops_per_second = work.flops * rate / job.batch_size
     ceiling = peak.measure(FLAGS.dtype_policy) if FLAGS.peak else None
     return {
         "status": "ok",
-        "steps": sum(timing.steps),
+        "steps": steps,
         "block_steps": timing.steps,
         "block_seconds": timing.seconds,
         "images_per_second": rate,
@@ -174,7 +174,7 @@ def measure(job: options.Job, start: float) -> dict[str, Any]:
         "peak_flops_per_second": ceiling and ceiling.flops_per_second,
         "peak_bytes_per_second": ceiling and ceiling.bytes_per_second,
         "peak_share": ceiling and flops_per_second / ceiling.flops_per_second,
-        "joules_per_image": energy.joules and energy.joules / (sum(timing.steps) * job.batch_size),
+        "joules_per_image": energy.joules and energy.joules / (steps * job.batch_size),
         "final_loss": timing.loss,
     }
 

@@ -12,6 +12,18 @@ from kblocks.graph.calls import Key, calls, is_tensor, sources
 
 Shape = tuple[int | None, ...]
 
+# What layers do to the stride, but for those that leave positions as they are.
+STRIDED = (
+    layers.Conv2D,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv2D,
+    layers.MaxPooling2D,
+    layers.AveragePooling2D,
+)
+ENLARGING = (layers.Conv2DTranspose, layers.UpSampling2D)
+FRAMING = (layers.ZeroPadding2D, layers.Cropping2D)
+SUMMING = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+
 
 def features(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> keras.Model:
     """The last tensor of a network at each stride, as a model with as many outputs; the weights are shared.
@@ -124,15 +136,3 @@ def _stride(layer: Any, stride: float, before: Shape, after: Shape) -> float | N
     if len(before) == len(after) == 4 and before[1] and after[1]:
         return stride * 2 ** round(math.log2(before[1] / after[1]))  # a model within the model, a resizing
     return None
-
-
-STRIDED = (
-    layers.Conv2D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv2D,
-    layers.MaxPooling2D,
-    layers.AveragePooling2D,
-)
-ENLARGING = (layers.Conv2DTranspose, layers.UpSampling2D)
-FRAMING = (layers.ZeroPadding2D, layers.Cropping2D)
-SUMMING = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)

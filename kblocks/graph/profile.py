@@ -61,7 +61,7 @@ def _model_macs(model: keras.Model) -> int:
         # `layer.input` would be that of the layer's first call, which may be in another model.
         shape, total = tuple(model.input_shape), 0
         for layer in model.layers:
-            total += _layer_macs(layer, {"inputs": shape})
+            total += layer_macs(layer, {"inputs": shape})
             shape = tuple(layer.compute_output_shape(shape))
         return total
     # A subclass's graph is in no configuration, even where it has one.
@@ -70,7 +70,7 @@ def _model_macs(model: keras.Model) -> int:
         raise TypeError(f"`model` must be a functional or sequential keras.Model; got {model!r}")
     by_name = {layer.name: layer for layer in model.layers}
     return sum(
-        examples * _layer_macs(by_name[name], _shapes(by_name[name], node))
+        examples * layer_macs(by_name[name], _shapes(by_name[name], node))
         for name, node, examples in _examples(config)
         # Operations of keras.ops stand in the graph too, but are no layers and hold no weights.
         if name in by_name
@@ -101,7 +101,8 @@ def _shapes(layer: keras.layers.Layer, node: dict[str, Any]) -> dict[str, Shape]
     return {argument: tuple(value["config"]["shape"]) for argument, value in arguments.items() if is_tensor(value)}
 
 
-def _layer_macs(layer: keras.layers.Layer, shapes: dict[str, Shape]) -> int:
+def layer_macs(layer: keras.layers.Layer, shapes: dict[str, Shape]) -> int:
+    """Multiply-adds of one example in one call of a layer, by the shapes of the call's tensors by argument."""
     if isinstance(layer, keras.Model):
         return _model_macs(layer)
     for kinds, count in COUNTS.items():
