@@ -1,12 +1,12 @@
 """Times how long networks take to build, ours and keras.applications' own, in turns.
 
     python -m benchmarks.build
-    python -m benchmarks.build "resnet*" --times=5
+    python -m benchmarks.build "resnet*" --times=9
 
 Both are built with random weights, at the row's own input shape. The ratio is of the medians, ours over theirs: below 1
-ours is the faster one. Where Keras's network leaves something out, the scale of each normalisation in its Inceptions
-and the dropout in its VGGs, ours is built without it too. What differs still, the table shows: the number of layers. In
-ours each activation is a layer with a name, in Keras's some stand inside the convolutions.
+ours is the faster one; where its 95 % interval, a bootstrap, holds 1, the two can't be told apart. Where Keras's
+network leaves something out, the scale of each normalisation in its Inceptions and the dropout in its VGGs, ours is
+built without it too. What differs still, the table shows: the number of layers.
 """
 
 import gc
@@ -26,11 +26,11 @@ with quiet.start_up():
 
 # isort: split
 import architectures
-from benchmarks import console
+from benchmarks import console, stats
 from benchmarks.console import UsageError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("times", 3, "How often each network is built.", lower_bound=1)
+flags.DEFINE_integer("times", 5, "How often each network is built.", lower_bound=1)
 
 
 def main(patterns: Sequence[str]) -> None:
@@ -39,15 +39,20 @@ def main(patterns: Sequence[str]) -> None:
     rows = {arch: row for arch in wanted if (row := architectures.variant(arch)).keras is not None}
     if not rows:
         raise UsageError(f"no network of keras.applications matches {' '.join(patterns)!r}")
-    console.say(f"{'network':30}{'layers of ours, Keras':>23}{'ours, s':>10}{'Keras, s':>10}{'ratio':>8}")
+    console.say(
+        f"{'network':30}{'layers of ours, Keras':>23}{'ours, s':>10}{'Keras, s':>10}{'ratio':>8}{'interval':>13}"
+    )
     ratios = []
     for arch, row in rows.items():
         ours, theirs = alternate(
             partial(architectures.create, arch, **alike(arch, row.spec)), partial(row.keras, weights=None)
         )
-        ratios.append(ours.seconds / theirs.seconds)
+        a, b = (statistics.median(side.seconds) for side in (ours, theirs))
+        low, high = stats.ratio_interval(theirs.seconds, ours.seconds)
+        ratios.append(a / b)
         counts = f"{ours.layers}, {theirs.layers}"
-        console.say(f"{arch:30}{counts:>23}{ours.seconds:10.2f}{theirs.seconds:10.2f}{ratios[-1]:8.2f}")
+        interval = "" if low is None else f"{low:.2f}–{high:.2f}"
+        console.say(f"{arch:30}{counts:>23}{a:10.2f}{b:10.2f}{ratios[-1]:8.2f}{interval:>13}")
     console.say(f"{'median of the ratios':73}{statistics.median(ratios):8.2f}")
 
 
@@ -62,10 +67,10 @@ def alike(arch: str, spec: Any) -> dict[str, Any]:
 
 @dataclass
 class Built:
-    """What a maker's networks have in common: how many layers, and the median seconds that one takes."""
+    """What a maker's networks have in common: how many layers, and the seconds that each took."""
 
     layers: int
-    seconds: float
+    seconds: list[float]
 
 
 def alternate(*makers: Callable[[], keras.Model]) -> list[Built]:
@@ -83,7 +88,7 @@ def alternate(*makers: Callable[[], keras.Model]) -> list[Built]:
                 seconds[i].append(time.perf_counter() - began)
             layers[i] = len(model.layers)
             del model
-    return [Built(count, statistics.median(taken)) for count, taken in zip(layers, seconds, strict=True)]
+    return [Built(count, taken) for count, taken in zip(layers, seconds, strict=True)]
 
 
 if __name__ == "__main__":

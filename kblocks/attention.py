@@ -11,10 +11,10 @@ from dataclasses import replace
 from keras import KerasTensor, layers
 
 from kblocks import check
-from kblocks.conv import conv
+from kblocks.conv import conv, conv_norm_act
 from kblocks.mobile import scale_width
 from kblocks.naming import scope
-from kblocks.style import RELU_BN, Block, Style, activate, sigmoid
+from kblocks.style import RELU_BN, Block, Style, sigmoid
 
 
 def squeeze_excite(
@@ -54,12 +54,11 @@ def squeeze_excite(
     check.function(gate, "gate")
     if activation is not None:
         check.function(activation, "activation")
-        style = replace(style, activation=activation)
+    plain = replace(style, norm=None, activation=activation or style.activation)
     channels = x.shape[-1]
     width = scale_width(channels, ratio, divisor=divisor, argument="ratio")
     part = scope(name, "squeeze_excite")
     y = layers.GlobalAveragePooling2D(keepdims=True, name=part("pool"))(x)
-    y = conv(y, width, 1, use_bias=True, style=style, name=part("reduce"))
-    y = activate(y, style=style, name=part("reduce_act"))
-    y = conv(y, channels, 1, use_bias=True, style=style, name=part("expand"))
+    y = conv_norm_act(y, width, 1, style=plain, name=part("reduce"))
+    y = conv(y, channels, 1, style=plain, name=part("expand"))
     return layers.Multiply(name=part("out"))([x, gate(y, name=part("gate"))])

@@ -1,7 +1,8 @@
 """Convolution, normalisation and activation, in the orders that networks use them.
 
 The leaf functions (`conv`, `depthwise_conv`, `separable_conv`) add one layer under their name; the composite functions
-give the convolution the name itself and append `_norm` and `_act` for the rest.
+give the convolution the name itself and append `_norm` and `_act` for the rest. Where the style has no normalisation,
+the convolution carries an activation of Keras's itself, as one writes by hand: `Conv2D(64, 3, activation="relu")`.
 """
 
 from typing import Any
@@ -11,7 +12,7 @@ from keras import KerasTensor, layers
 from kblocks import check
 from kblocks.naming import resolve
 from kblocks.padding import pad, window
-from kblocks.style import RELU_BN, Style, activate, normalize
+from kblocks.style import RELU_BN, Style, carried, norm_act, normalize
 
 
 def conv(
@@ -23,6 +24,7 @@ def conv(
     dilation: int = 1,
     groups: int = 1,
     use_bias: bool | None = None,
+    activation: str | None = None,
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
@@ -36,6 +38,7 @@ def conv(
         dilation: distance of neighbouring taps, in pixels.
         groups: how many independent groups the channels fall into.
         use_bias: whether to add a bias; `None` adds one where the style has no normalisation to do so.
+        activation: a name that `keras.activations` knows, for the layer to apply itself; `None` for none.
         style: see `kblocks.style`.
         name: the layer's name.
 
@@ -62,6 +65,7 @@ def conv(
         padding=padding,
         dilation_rate=int(dilation),
         groups=groups,
+        activation=activation,
         use_bias=style.norm is None if use_bias is None else use_bias,
         kernel_initializer=style.initializer,
         kernel_regularizer=style.regularizer,
@@ -77,6 +81,7 @@ def depthwise_conv(
     dilation: int = 1,
     multiplier: int = 1,
     use_bias: bool | None = None,
+    activation: str | None = None,
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
@@ -89,6 +94,7 @@ def depthwise_conv(
         dilation: distance of neighbouring taps, in pixels.
         multiplier: channels that come out for each that goes in.
         use_bias: whether to add a bias; `None` adds one where the style has no normalisation to do so.
+        activation: a name that `keras.activations` knows, for the layer to apply itself; `None` for none.
         style: see `kblocks.style`.
         name: the layer's name.
 
@@ -111,6 +117,7 @@ def depthwise_conv(
         padding=padding,
         dilation_rate=int(dilation),
         depth_multiplier=multiplier,
+        activation=activation,
         use_bias=style.norm is None if use_bias is None else use_bias,
         depthwise_initializer=style.initializer,
         depthwise_regularizer=style.regularizer,
@@ -127,6 +134,7 @@ def separable_conv(
     dilation: int = 1,
     multiplier: int = 1,
     use_bias: bool | None = None,
+    activation: str | None = None,
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
@@ -140,6 +148,7 @@ def separable_conv(
         dilation: distance of neighbouring taps, in pixels.
         multiplier: channels between the two for each that goes in.
         use_bias: whether to add a bias; `None` adds one where the style has no normalisation to do so.
+        activation: a name that `keras.activations` knows, for the layer to apply itself; `None` for none.
         style: see `kblocks.style`.
         name: the layer's name.
 
@@ -166,6 +175,7 @@ def separable_conv(
         padding=padding,
         dilation_rate=int(dilation),
         depth_multiplier=multiplier,
+        activation=activation,
         use_bias=style.norm is None if use_bias is None else use_bias,
         depthwise_initializer=style.initializer,
         pointwise_initializer=style.initializer,
@@ -239,8 +249,8 @@ def conv_norm_act(
     (None, 16, 16, 16)
     """
     name = resolve(name, "conv_norm_act")
-    x = conv_norm(x, filters, kernel_size, style=style, name=name, **options)
-    return activate(x, style=style, name=f"{name}_act")
+    x = conv(x, filters, kernel_size, activation=carried(style), style=style, name=name, **options)
+    return x if carried(style) else norm_act(x, style=style, name=name)
 
 
 def norm_act_conv(
@@ -276,7 +286,7 @@ def norm_act_conv(
     """
     check.rank(x, 4)
     name = resolve(name, "norm_act_conv")
-    return conv(_norm_act(x, style, name), filters, kernel_size, style=style, name=name, **options)
+    return conv(norm_act(x, style=style, name=name), filters, kernel_size, style=style, name=name, **options)
 
 
 def depthwise_norm_act(
@@ -304,8 +314,8 @@ def depthwise_norm_act(
     (None, 16, 16, 8)
     """
     name = resolve(name, "depthwise_norm_act")
-    x = depthwise_conv(x, kernel_size, style=style, name=name, **options)
-    return _norm_act(x, style, name)
+    x = depthwise_conv(x, kernel_size, activation=carried(style), style=style, name=name, **options)
+    return x if carried(style) else norm_act(x, style=style, name=name)
 
 
 def separable_norm_act(
@@ -340,10 +350,5 @@ def separable_norm_act(
     (None, 32, 32, 16)
     """
     name = resolve(name, "separable_norm_act")
-    x = separable_conv(x, filters, kernel_size, style=style, name=name, **options)
-    return _norm_act(x, style, name)
-
-
-def _norm_act(x: KerasTensor, style: Style, name: str) -> KerasTensor:
-    x = normalize(x, style=style, name=f"{name}_norm")
-    return activate(x, style=style, name=f"{name}_act")
+    x = separable_conv(x, filters, kernel_size, activation=carried(style), style=style, name=name, **options)
+    return x if carried(style) else norm_act(x, style=style, name=name)

@@ -6,8 +6,9 @@ from keras import KerasTensor, layers
 
 from kblocks import check, compose
 from kblocks.conv import conv, depthwise_conv
+from kblocks.mlp import dense_norm_act
 from kblocks.naming import resolve, scope
-from kblocks.style import GELU_LN, Style, activate, normalize
+from kblocks.style import GELU_LN, Style, normalize
 
 
 def block(
@@ -60,9 +61,10 @@ def block(
         x = downsample(x, filters, stride=stride, style=style, name=part("downsample"))
     y = depthwise_conv(x, kernel_size, use_bias=True, style=style, name=part("conv"))
     y = normalize(y, style=style, name=part("conv_norm"))
-    y = _dense(y, expansion * filters, style, part("dense1"))
-    y = activate(y, style=style, name=part("dense1_act"))
-    y = _dense(y, filters, style, part("dense2"))
+    y = dense_norm_act(y, expansion * filters, style=replace(style, norm=None), name=part("dense1"))
+    y = layers.Dense(
+        int(filters), kernel_initializer=style.initializer, kernel_regularizer=style.regularizer, name=part("dense2")
+    )(y)
     if layer_scale is not None:
         y = compose.layer_scale(y, layer_scale, name=part("scale"))
     y = compose.stochastic_depth(y, drop_path, name=part("drop_path"))
@@ -98,9 +100,3 @@ def downsample(
     name = resolve(name, "downsample")
     x = normalize(x, style=style, name=f"{name}_norm")
     return conv(x, filters, stride, stride=stride, use_bias=True, style=replace(style, padding="valid"), name=name)
-
-
-def _dense(x: KerasTensor, units: int, style: Style, name: str) -> KerasTensor:
-    return layers.Dense(
-        int(units), kernel_initializer=style.initializer, kernel_regularizer=style.regularizer, name=name
-    )(x)

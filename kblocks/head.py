@@ -1,12 +1,15 @@
 """Heads: from features to logits, float32 under every dtype policy and without a softmax."""
 
+from dataclasses import replace
+
 from keras import KerasTensor, layers
 
 from kblocks import check
 from kblocks.conv import conv_norm_act
+from kblocks.mlp import dense_norm_act
 from kblocks.naming import scope
 from kblocks.pool import global_pool
-from kblocks.style import RELU_BN, Style, activate
+from kblocks.style import RELU_BN, Style
 
 
 def classifier(
@@ -98,10 +101,7 @@ def auxiliary(
     x = layers.AveragePooling2D(min(5, *x.shape[1:3]), strides=3, name=part("pool"))(x)
     x = conv_norm_act(x, 128, 1, style=style, name=part("conv"))
     x = global_pool(x, "flatten", name=part("flatten"))
-    x = layers.Dense(
-        1024, kernel_initializer=style.initializer, kernel_regularizer=style.regularizer, name=part("dense")
-    )(x)
-    x = activate(x, style=style, name=part("act"))
+    x = dense_norm_act(x, 1024, style=replace(style, norm=None), name=part("dense"))
     if dropout:
         x = layers.Dropout(dropout, name=part("dropout"))(x)
     return logits(x, classes, name=part("logits"))

@@ -6,7 +6,7 @@ from keras import KerasTensor, layers
 
 from kblocks import check
 from kblocks.naming import resolve, scope
-from kblocks.style import RELU, Style, activate, normalize
+from kblocks.style import RELU, Style, carried, norm_act
 
 
 def dense_norm_act(x: KerasTensor, units: int, *, style: Style = RELU, name: str | None = None) -> KerasTensor:
@@ -33,13 +33,13 @@ def dense_norm_act(x: KerasTensor, units: int, *, style: Style = RELU, name: str
     name = resolve(name, "dense_norm_act")
     x = layers.Dense(
         int(units),
+        activation=carried(style),
         use_bias=style.norm is None,
         kernel_initializer=style.initializer,
         kernel_regularizer=style.regularizer,
         name=name,
     )(x)
-    x = normalize(x, style=style, name=f"{name}_norm")
-    return activate(x, style=style, name=f"{name}_act")
+    return x if carried(style) else norm_act(x, style=style, name=name)
 
 
 def mlp(

@@ -16,6 +16,7 @@ from typing import Any
 from keras import KerasTensor, layers
 
 from kblocks import check
+from kblocks.naming import resolve
 
 Block = Callable[..., KerasTensor]
 """A function `(x, *, name) -> tensor`."""
@@ -179,3 +180,37 @@ def normalize(x: KerasTensor, *, style: Style, name: str | None) -> KerasTensor:
 def activate(x: KerasTensor, *, style: Style, name: str | None) -> KerasTensor:
     """`style.activation(x)`."""
     return style.activation(x, name=name)
+
+
+def norm_act(x: KerasTensor, *, style: Style, name: str | None = None) -> KerasTensor:
+    """`style.activation(style.norm(x))`.
+
+    Args:
+        x: `(batch, …, channels)`.
+        style: both functions; without a normalisation the activation alone.
+        name: the prefix of `norm` and `act`.
+
+    Returns:
+        A tensor of `x`'s shape.
+
+    >>> from keras import Input
+    >>> norm_act(Input((8, 8, 4)), style=RELU_BN).shape
+    (None, 8, 8, 4)
+    """
+    name = resolve(name, "norm_act")
+    x = normalize(x, style=style, name=f"{name}_norm")
+    return activate(x, style=style, name=f"{name}_act")
+
+
+def carried(style: Style) -> str | None:
+    """The activation that a convolution or dense layer can apply itself, by the name that Keras knows it by.
+
+    `None` where a normalisation stands between the two, and where the activation is a function of another kind.
+
+    >>> carried(Style(norm=None)), carried(Style())
+    ('relu', None)
+    """
+    keras_function = getattr(style.activation, "func", None) is activation and not style.activation.args
+    if style.norm is not None or not keras_function or style.activation.keywords.keys() != {"function"}:
+        return None
+    return style.activation.keywords["function"]

@@ -170,7 +170,7 @@ def test_the_attention_is_as_wide_as_a_share_of_the_units_input(channels, option
     assert reduce.input is model.get_layer("u_attention_pool").output
     assert model.get_layer("u_attention_pool").input is model.get_layer("u_depthwise_act").output
     assert model.get_layer("u_project").input is model.get_layer("u_attention_out").output
-    assert model.get_layer("u_attention_reduce_act").activation.__name__ == "silu"
+    assert model.get_layer("u_attention_reduce").activation.__name__ == "silu"
     assert model.get_layer("u_attention_gate").activation.__name__ == "sigmoid"
 
 

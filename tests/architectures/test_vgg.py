@@ -58,7 +58,7 @@ def small(arch="vgg16", **overrides):
 
 def test_shapes_by_layer_name():
     model = small(input_shape=(64, 96, 3))
-    names = ("stage1_conv2_act", "stage1_pool", "stage3_conv3", "stage5_conv3", "stage5_pool", "pool", "hidden_dense2")
+    names = ("stage1_conv2", "stage1_pool", "stage3_conv3", "stage5_conv3", "stage5_pool", "pool", "hidden_dense2")
     assert [model.get_layer(name).output.shape[1:] for name in names] == [
         *((64, 96, 2), (32, 48, 2), (16, 24, 4), (4, 6, 4), (2, 3, 4), (24,), (8,)),
     ]
@@ -68,7 +68,7 @@ def test_a_pyramid_holds_what_is_left_before_each_pooling():
     strides = (1, 2, 4, 8, 16, 32)
     pyramid = kb.graph.features(small(input_shape=(64, 64, 3)), strides=strides)
     assert [y._keras_history.operation.name for y in pyramid.outputs] == [
-        *("stage1_conv2_act", "stage2_conv2_act", "stage3_conv3_act", "stage4_conv3_act", "stage5_conv3_act"),
+        *("stage1_conv2", "stage2_conv2", "stage3_conv3", "stage4_conv3", "stage5_conv3"),
         "stage5_pool",
     ]
 

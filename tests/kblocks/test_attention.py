@@ -82,7 +82,7 @@ def test_a_units_style_reaches_it(unit):
         layer = model.get_layer(name)
         assert (keras.ops.convert_to_numpy(layer.kernel) == 1).all()
         assert layer.kernel_regularizer is not None
-    assert model.get_layer("u_attention_reduce_act").activation.__name__ == "silu"
+    assert model.get_layer("u_attention_reduce").activation.__name__ == "silu"
 
 
 def test_it_adds_no_normalisation():

@@ -99,6 +99,7 @@ ROWS = [
     Row(style.activation, {"function": "tanh"}, (IMAGE,), same(4), 0),
     Row(style.normalize, {"style": RELU_BN}, (IMAGE,), same(4), 8),
     Row(style.activate, {"style": RELU_BN}, (IMAGE,), same(4), 0),
+    Row(style.norm_act, {"style": RELU_BN}, (IMAGE,), same(4), 8),
     Row(
         padding.pad,
         {"kernel_size": 7, "stride": 2, "style": Style(padding="symmetric")},
@@ -398,7 +399,7 @@ ROWS = [
 FLOAT32 = {"classifier", "logits", "auxiliary", "euclidean", "cosine", "dot", "siamese", "triplet"}
 KNOWN_SIZES_ONLY = {"auxiliary"}
 ANY_RANK = {
-    *("batch_norm", "layer_norm", "group_norm", "activation", "normalize", "activate"),
+    *("batch_norm", "layer_norm", "group_norm", "activation", "normalize", "activate", "norm_act"),
     *("concat", "add", "stochastic_depth", "layer_scale", "as_model"),
 }
 POOLS_ANY_RANK = {"global_pool", "classifier"}

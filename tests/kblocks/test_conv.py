@@ -1,6 +1,7 @@
 """Convolutions, recomputed with NumPy from the layers' own weights."""
 
 from dataclasses import replace
+from functools import partial
 from math import ceil
 
 import keras
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kblocks import conv
-from kblocks.style import RELU, RELU_BN, Style, linear
+from kblocks import conv, mlp
+from kblocks.style import RELU, RELU_BN, Style, activation, linear
 
 SYMMETRIC = replace(RELU_BN, padding="symmetric")
 VALID = replace(RELU_BN, padding="valid")
@@ -170,6 +171,49 @@ def test_separable_norm_act(numbers, evaluate, scramble):
     data = numbers(2, 9, 7, 4)
     y = slide(padded(data, 3), diagonal(depthwise)) @ pointwise[0, 0]
     np.testing.assert_allclose(evaluate(model, data), act(norm(model.get_layer("probe_norm"), y)), rtol=1e-4, atol=1e-4)
+
+
+def own_leaky_relu(x, *, name):
+    return keras.layers.LeakyReLU(0.5, name=name)(x)
+
+
+@pytest.mark.parametrize(
+    ("order", "arguments", "leaf"),
+    [
+        (conv.conv_norm_act, (6, 3), conv.conv),
+        (conv.depthwise_norm_act, (3,), conv.depthwise_conv),
+        (conv.separable_norm_act, (6, 3), conv.separable_conv),
+        (mlp.dense_norm_act, (6,), None),
+    ],
+)
+class TestWithoutNormalisation:
+    @pytest.mark.parametrize("function", ["relu", "silu", "tanh"])
+    def test_the_layer_carries_the_activation(self, order, arguments, leaf, function, numbers, evaluate, scramble):
+        style = replace(RELU, activation=partial(activation, function=function))
+        model, _ = model_of(scramble, order, *arguments, style=style)
+        assert [layer.name for layer in model.layers[1:]] == ["probe"]
+        data = numbers(2, 9, 7, 4)
+        linear_model, _ = model_of(scramble, order, *arguments, style=replace(RELU, activation=linear))
+        linear_model.set_weights(model.get_weights())
+        expected = {"relu": act, "silu": lambda y: y / (1 + np.exp(-y)), "tanh": np.tanh}[function]
+        np.testing.assert_allclose(evaluate(model, data), expected(evaluate(linear_model, data)), rtol=1e-4, atol=1e-5)
+
+    def test_other_functions_are_layers(self, order, arguments, leaf, numbers, evaluate, scramble):
+        model, _ = model_of(scramble, order, *arguments, style=replace(RELU, activation=own_leaky_relu))
+        assert [layer.name for layer in model.layers[1:]] == ["probe", "probe_act"]
+        data = numbers(2, 9, 7, 4)
+        before = evaluate(keras.Model(model.inputs, model.get_layer("probe").output), data)
+        np.testing.assert_allclose(evaluate(model, data), np.where(before > 0, before, before / 2), rtol=1e-5)
+
+    def test_with_one_it_does_not(self, order, arguments, leaf, scramble):
+        model, _ = model_of(scramble, order, *arguments, style=RELU_BN)
+        assert [layer.name for layer in model.layers[1:]] == ["probe", "probe_norm", "probe_act"]
+        assert model.get_layer("probe").activation is keras.activations.linear
+
+    def test_nor_does_a_layer_alone(self, order, arguments, leaf, scramble):
+        if leaf:
+            model, _ = model_of(scramble, leaf, *arguments, style=RELU)
+            assert model.get_layer("probe").activation is keras.activations.linear
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

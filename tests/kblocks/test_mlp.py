@@ -30,7 +30,7 @@ def test_a_dropout_follows_each_activation():
     x = keras.Input((6,))
     model = keras.Model(x, mlp.mlp(x, (8, 5), dropout=0.3, name="m"))
     names = [layer.name for layer in model.layers[1:]]
-    assert names == ["m_dense1", "m_dense1_act", "m_dropout1", "m_dense2", "m_dense2_act", "m_dropout2"]
+    assert names == ["m_dense1", "m_dropout1", "m_dense2", "m_dropout2"]
     assert model.get_layer("m_dropout2").rate == 0.3
 
 
