@@ -3,8 +3,6 @@
 import ast
 import builtins
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -25,8 +23,8 @@ from kblocks.residual import preact_basic
 from tests.architectures.daily import DEEP, LARGE
 from tests.architectures.families import FAMILIES, OF_IMAGES, TINY
 from tests.architectures.scramble import randomise, scramble
+from tests.process import ROOT, python
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*ROOT.glob("kblocks/**/*.py"), *ROOT.glob("architectures/**/*.py")])
 
 # The operations of keras.ops that may stand in a graph, each with what no layer can do in its place. An operation takes
@@ -350,15 +348,10 @@ print(json.dumps(report))
 
 def alone(script: str, *arguments: str, cwd: str, backend: str, refused: set[str]) -> str:
     """What a script prints in a fresh process, which is isolated and can't import some packages."""
-    process = subprocess.run(
-        [sys.executable, "-I", "-c", REFUSE.format(refused=refused) + script, *arguments],
-        cwd=cwd,
-        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
+    process = python(
+        *("-I", "-c", REFUSE.format(refused=refused) + script, *arguments),
+        timeout=500, cwd=cwd, KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL="3",
+    )  # fmt: skip
     assert process.returncode == 0, process.stderr[-3000:]
     return process.stdout
 

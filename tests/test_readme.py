@@ -1,15 +1,12 @@
 """The README's code runs, and its commands name flags that exist."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.process import ROOT, python
+
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^( *)```python\n(.*?)^ *```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = re.findall(r"python -m (benchmarks\.\w+)((?: --\w+(?:=[^\s`]+)?)*)", README)
@@ -20,27 +17,14 @@ def test_the_python_code_runs_from_top_to_bottom(tmp_path):
     # Keras would fetch these weights.
     code = re.sub(r"^.*weights=\"imagenet\".*$", "", code, flags=re.MULTILINE)
     assert code.count("import") >= 3
-    answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
-    )
+    answer = python("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert answer.returncode == 0, answer.stderr
     assert (tmp_path / "mine.keras").is_file()
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-
-
 @pytest.mark.parametrize("module", sorted({module for module, _ in COMMANDS}))
 def test_its_commands_name_flags_that_exist(module):
-    answer = subprocess.run(
-        [sys.executable, "-m", module, "--helpfull"],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    answer = python("-m", module, "--helpfull")
     assert answer.stdout, answer.stderr
     for _, flags in (command for command in COMMANDS if command[0] == module):
         for flag in shlex.split(flags):

@@ -1,8 +1,5 @@
 """`create`, `names`, `variant`, `family` and the table that `python -m architectures` prints."""
 
-import os
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +12,7 @@ import architectures
 import kblocks as kb
 from architectures import registry
 from architectures.variant import shapes
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.process import ROOT, python
 
 FAMILIES = [
     "mlp",
@@ -54,16 +50,7 @@ def predict(model, inputs):
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "architectures", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+    return python("-m", "architectures", *arguments, PYTHONIOENCODING="utf-8")
 
 
 class TestNames:

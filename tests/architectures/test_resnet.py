@@ -1,4 +1,4 @@
-"""ResNet's second version, and dilations in place of strides."""
+"""ResNets: their counts, what they compute, what can be turned, and dilations in place of strides."""
 
 from functools import partial
 
@@ -9,8 +9,131 @@ import pytest
 import architectures
 import kblocks as kb
 from kblocks.residual import basic, bottleneck, preact_basic, preact_bottleneck
+from tests.architectures.closed_form import Count
+from tests.architectures.in_numpy import Numpy, relu
+from tests.architectures.scramble import randomise
 
 DEPTHS = {"resnet50_v2": (3, 4, 6, 3), "resnet101_v2": (3, 4, 23, 3), "resnet152_v2": (3, 8, 36, 3)}
+
+
+@pytest.mark.parametrize(
+    ("arch", "n"), [("resnet20", 3), ("resnet32", 5), ("resnet44", 7), ("resnet56", 9), ("resnet110", 18)]
+)
+def test_cifar_resnets_in_closed_form(arch, n):
+    """6n + 2 layers: a stem of 16 filters, 2n layers each of 16, 32 and 64, a dense layer; plain shortcuts."""
+
+    def stage(width, before):
+        kernels = 9 * before * width + (2 * n - 1) * 9 * width * width
+        return kernels, 2 * n * 2 * width
+
+    stages = [stage(16, 16), stage(32, 16), stage(64, 32)]
+    row = architectures.variant(arch)
+    assert row.params == (27 * 16 + 32) + sum(kernels + norms for kernels, norms in stages) + 650
+    # The sides of 32, 16 and 8 pixels against the widths of 16, 32 and 64: all equal but for each stage's first layer.
+    macs = 32**2 * 27 * 16 + sum(side**2 * kernels for side, (kernels, _) in zip((32, 16, 8), stages, strict=True))
+    assert row.macs == macs + 640
+    assert row.macs == 1024 * 27 * 16 + 9 * 512 * 512 * (6 * n - 1) + 640
+    if arch == "resnet110":
+        assert row.params == 1_727_962
+
+
+def test_cifar_resnet_with_projections():
+    """Two 1×1 convolutions with their normalisations more."""
+    plain, projected = architectures.variant("resnet20"), architectures.variant("resnet20_projection")
+    assert projected.params - plain.params == (16 * 32 + 64) + (32 * 64 + 128)
+    assert projected.macs - plain.macs == 16**2 * 16 * 32 + 8**2 * 32 * 64
+
+
+def test_preactivation_resnet164():
+    count = Count(32, 3)
+    count.conv(16, 3, norm=False)
+    for i, width in enumerate((16, 32, 64)):
+        for j in range(18):
+            stride = 2 if i and not j else 1
+            count.params += 2 * count.channels
+            if j == 0:
+                count.conv(4 * width, 1, stride=stride, norm=False, keep=False)
+            count.conv(width, 1).conv(width, 3, stride=stride).conv(4 * width, 1, norm=False)
+    count.params += 2 * 256
+    count.dense(256, 10)
+    row = architectures.variant("resnet164_preact")
+    assert (row.params, row.macs) == (count.params, count.macs)
+
+
+@pytest.mark.parametrize(
+    ("arch", "depths", "stride_first"),
+    [
+        ("resnet50", (3, 4, 6, 3), True),
+        ("resnet101", (3, 4, 23, 3), True),
+        ("resnet152", (3, 8, 36, 3), True),
+        ("resnet50_v1_5", (3, 4, 6, 3), False),
+    ],
+)
+def test_imagenet_bottlenecks_from_table_1(arch, depths, stride_first):
+    count = Count(224, 3)
+    count.conv(64, 7, stride=2).pool()
+    for i, (width, depth) in enumerate(zip((64, 128, 256, 512), depths, strict=True)):
+        for j in range(depth):
+            stride = 2 if i and not j else 1
+            if j == 0:
+                count.conv(4 * width, 1, stride=stride, keep=False)
+            count.conv(width, 1, stride=stride if stride_first else 1)
+            count.conv(width, 3, stride=1 if stride_first else stride)
+            count.conv(4 * width, 1)
+    assert count.size == 7
+    count.dense(2048, 1000)
+    row = architectures.variant(arch)
+    assert (row.params, row.macs) == (count.params, count.macs)
+
+
+@pytest.mark.parametrize(("arch", "depths"), [("resnet18", (2, 2, 2, 2)), ("resnet34", (3, 4, 6, 3))])
+def test_imagenet_basic_units_from_table_1(arch, depths):
+    count = Count(224, 3)
+    count.conv(64, 7, stride=2).pool()
+    for i, (width, depth) in enumerate(zip((64, 128, 256, 512), depths, strict=True)):
+        for j in range(depth):
+            stride = 2 if i and not j else 1
+            if i and not j:
+                count.conv(width, 1, stride=2, keep=False)
+            count.conv(width, 3, stride=stride).conv(width, 3)
+    count.dense(512, 1000)
+    row = architectures.variant(arch)
+    assert (row.params, row.macs) == (count.params, count.macs)
+
+
+def test_resnet_with_padded_shortcuts_in_numpy():
+    model = architectures.create("resnet_tiny")
+    randomise(model)
+    net = Numpy(model)
+    images = np.random.default_rng(1).normal(size=(3, 16, 16, 3)).astype("float32")
+    x = relu(net.conv_norm(images, "stem_conv"))
+    y = net.conv_norm(relu(net.conv_norm(x, "stage1_unit1_conv1")), "stage1_unit1_conv2")
+    x = relu(x + y)
+    y = net.conv_norm(relu(net.conv_norm(x, "stage2_unit1_conv1", stride=2)), "stage2_unit1_conv2")
+    x = relu(np.pad(x[:, ::2, ::2], ((0, 0), (0, 0), (0, 0), (0, 4))) + y)
+    expected = net.dense(x.mean((1, 2)), "logits")
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(images)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_preactivation_in_numpy():
+    model = architectures.create(
+        "resnet_tiny", unit=preact_basic, shortcut=None, stem=kb.stem.bare, final_norm=True, depths=(1, 2)
+    )
+    randomise(model)
+    net = Numpy(model)
+
+    def norm_act(x, name):
+        gamma, beta, mean, variance = net.weights(name)
+        return relu(gamma * (x - mean) / np.sqrt(variance + 1e-5) + beta)
+
+    images = np.random.default_rng(1).normal(size=(3, 16, 16, 3)).astype("float32")
+    x = net.conv(images, "stem_out")
+    for unit, stride in (("stage1_unit1", 1), ("stage2_unit1", 2), ("stage2_unit2", 1)):
+        a = norm_act(x, f"{unit}_norm")
+        y = net.conv(relu(net.conv_norm(a, f"{unit}_conv1", stride)), f"{unit}_conv2")
+        x = (net.conv(a, f"{unit}_shortcut", stride) if stride == 2 else x) + y
+    expected = net.dense(norm_act(x, "norm").mean((1, 2)), "logits")
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(images)), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("arch", DEPTHS)
@@ -154,3 +277,72 @@ def test_rows_of_keras_normalise_as_keras_does():
         model = architectures.create(arch, input_shape=(64, 64, 3), classes=0, depths=(1, 1, 1, 1))
         norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
         assert {(x.epsilon, x.momentum) for x in norms} == {(theirs.epsilon, theirs.momentum)}
+
+
+@pytest.mark.parametrize(
+    ("arch", "depths"), [("resnet20", (3, 3, 3)), ("resnet_tiny", (1, 1)), ("resnet56", (9, 9, 9))]
+)
+def test_drop_path_rises_to_the_last_unit(arch, depths):
+    model = architectures.create(arch, drop_path=0.4)
+    found = {layer.name: layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)}
+    units = [f"stage{i}_unit{j}" for i, depth in enumerate(depths, 1) for j in range(1, depth + 1)]
+    # The first unit's rate is zero, and zero takes no layer.
+    assert list(found) == [f"{unit}_drop_path" for unit in units[1:]]
+    for i, unit in enumerate(units[1:], 1):
+        layer = found[f"{unit}_drop_path"]
+        assert layer.rate == pytest.approx(0.4 * i / (len(units) - 1))
+        assert layer.noise_shape == (None, 1, 1, 1)
+    assert model.count_params() == architectures.create(arch).count_params()
+
+
+def test_drop_path_leaves_out_whole_residuals():
+    model = architectures.create("resnet_tiny", drop_path=0.5)
+    cut = keras.Model(model.input, model.get_layer("stage2_unit1_drop_path").output)
+    residual = keras.Model(model.input, model.get_layer("stage2_unit1_conv2_norm").output)
+    x = np.random.default_rng(0).normal(size=(32, 16, 16, 3)).astype("float32")
+    whole = keras.ops.convert_to_numpy(residual(x, training=True))
+    share = keras.ops.convert_to_numpy(cut(x, training=True))
+    kept = [np.allclose(a, 2 * b, rtol=1e-4, atol=1e-5) for a, b in zip(share, whole, strict=True)]
+    gone = [not a.any() for a in share]
+    assert all(a != b for a, b in zip(kept, gone, strict=True))
+    assert any(kept)
+    assert any(gone)
+
+
+def test_style():
+    model = architectures.create("resnet_tiny", style=kb.SWISH_BN)
+    activations = {
+        layer.get_config()["activation"] for layer in model.layers if isinstance(layer, keras.layers.Activation)
+    }
+    assert activations == {"silu"}
+    assert model.get_layer("stage2_unit1_conv1").padding == "same"
+    assert "stage2_unit1_conv1_pad" in [layer.name for layer in architectures.create("resnet_tiny").layers]
+    assert "stage2_unit1_conv1_pad" not in [layer.name for layer in model.layers]
+
+
+def test_a_unit_of_ones_own():
+    def unit(x, filters, *, stride=1, drop_path=0.0, style, name):
+        return kb.conv.conv_norm_act(x, filters, 3, stride=stride, style=style, name=f"{name}_mine")
+
+    model = architectures.create("resnet_tiny", unit=unit, shortcut=None)
+    assert model.get_layer("stage2_unit1_mine").output.shape == (None, 8, 8, 8)
+
+
+def test_preactivation():
+    model = architectures.create("resnet_tiny", unit=preact_basic, shortcut=None, stem=kb.stem.bare, final_norm=True)
+    names = [layer.name for layer in model.layers]
+    assert names[-4:] == ["norm", "act", "pool", "logits"]
+    assert isinstance(model.get_layer("stage1_unit1_out"), keras.layers.Add)
+    assert names.index("stage1_unit1_norm") < names.index("stage1_unit1_conv1")
+    assert isinstance(model.get_layer("stem_out"), keras.layers.Conv2D)
+
+
+def test_depths_and_widths_of_one_length():
+    with pytest.raises(ValueError, match=r"`depths` and `widths` must be of one length; got \(1, 1\) and \(4, 8, 16\)"):
+        architectures.create("resnet_tiny", widths=(4, 8, 16))
+
+
+@pytest.mark.parametrize(("override", "value"), [("drop_path", 1.0), ("dropout", -0.1)])
+def test_rates_out_of_range(override, value):
+    with pytest.raises(ValueError, match="at least 0 and below 1"):
+        architectures.create("resnet_tiny", **{override: value})

@@ -1,6 +1,7 @@
 """What the tests of the harness share: small data sets, the real ones where they are at hand, settings put back."""
 
 import functools
+import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import data
+from benchmarks import data, summary
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +51,26 @@ def real():
         return data.from_tfds(name)
 
     return load
+
+
+@pytest.fixture
+def sections(tmp_path):
+    """A function from records to their sections."""
+
+    def read(*found):
+        path = tmp_path / "runs.jsonl"
+        path.write_text("".join(json.dumps(each) + "\n" for each in found))
+        return summary.sections([str(path)])
+
+    return read
+
+
+@pytest.fixture
+def rows(sections):
+    """A function from records of one section to its rows."""
+
+    def read(*found):
+        (section,) = sections(*found)
+        return section.rows
+
+    return read

@@ -2,11 +2,7 @@
 
 import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,20 +10,7 @@ import pytest
 
 import architectures
 from tests.benchmarks.losses import CASES
-
-ROOT = Path(__file__).parents[2]
-
-
-def python(*arguments, backend):
-    """Runs a module on a backend."""
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.process import python
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +25,7 @@ def losses(tmp_path_factory):
         if importlib.util.find_spec(backend) is None:
             pytest.skip(f"{backend} is not installed")
         if backend not in known:
-            answer = python("tests.benchmarks.losses", str(folder), backend=backend)
+            answer = python("-m", "tests.benchmarks.losses", folder, KERAS_BACKEND=backend)
             assert answer.returncode == 0, answer.stderr
             known[backend] = json.loads(answer.stdout.splitlines()[-1])
         return known[backend]
@@ -82,6 +65,8 @@ def test_other_backends_pass_what_this_one_passes(backend, which):
         pytest.skip(f"{backend} is not installed")
     if keras.backend.backend() == backend:
         pytest.skip("these tests run in this process")
-    done = python("pytest", "-q", "-p", "no:cacheprovider", *FILES, "-k", which, backend=backend)
+    done = python(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", *FILES, "-k", which, timeout=3600, KERAS_BACKEND=backend
+    )
     assert done.returncode == 0, done.stdout[-20_000:]
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 20

@@ -2,11 +2,8 @@
 
 import itertools
 import json
-import os
 import statistics
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +12,10 @@ from absl.testing import flagsaver
 
 from benchmarks import compare
 from benchmarks.console import UsageError
+from tests.process import python
 
 scipy_stats = pytest.importorskip("scipy.stats")
 
-ROOT = Path(__file__).resolve().parents[2]
 SLOW = (100.0, 101.0, 102.0, 103.0, 104.0)
 FAST = (110.0, 111.0, 112.0, 113.0, 114.0)
 
@@ -407,10 +404,7 @@ def test_exit_statuses(tmp_path, b, options, status, told):
     paths = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     for path, rates in zip(paths, (SLOW, b), strict=True):
         path.write_text("".join(json.dumps(each) + "\n" for each in runs(rates)))
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.compare", *map(str, paths), *options],
-        cwd=ROOT, env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    done = python("-m", "benchmarks.compare", *paths, *options, COLUMNS="200")
     assert done.returncode == status, done.stderr
     assert told in (done.stderr if status == 1 else done.stdout)
     assert "Traceback" not in done.stderr

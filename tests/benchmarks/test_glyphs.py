@@ -1,14 +1,12 @@
 """The drawn digits: reproducible, balanced and varied, and neither trivial nor impossible to tell apart."""
 
 import hashlib
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from benchmarks import glyphs
+from tests.process import python
 
 MONO, COLOUR = (28, 28, 1), (32, 32, 3)
 
@@ -70,8 +68,8 @@ def test_a_fresh_process_draws_the_same(shape):
         f"images, labels = glyphs.digits(300, {shape}, seed=7); "
         "print(hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest())"
     )
-    root = pathlib.Path(glyphs.__file__).resolve().parents[1]
-    fresh = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    fresh = python("-c", script)
+    assert fresh.returncode == 0, fresh.stderr
     assert fresh.stdout.strip() == digest(*glyphs.digits(300, shape, seed=7))
 
 

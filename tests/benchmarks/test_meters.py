@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -15,8 +14,8 @@ import numpy as np
 import pytest
 
 from benchmarks import environment, meters
+from tests.process import python
 
-ROOT = Path(__file__).parents[2]
 MIB = 2**20
 
 # The module under test, without the memory of a backend.
@@ -34,14 +33,7 @@ LAUNCH = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c'
 
 def in_a_fresh_process(script, *, launcher=(), **environment):
     """What a script prints last, from JSON."""
-    done = subprocess.run(
-        [sys.executable, "-c", *launcher, script],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-c", *launcher, script, **environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -6,20 +6,15 @@ That no time is lost in between can't be told by a test: no machine that it runs
 import importlib.util
 import json
 import math
-import os
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import pytest
 
 from benchmarks import peak
-
-ROOT = Path(__file__).parents[2]
+from tests.process import python
 
 PROBE = """
 import contextlib, json
@@ -94,14 +89,7 @@ def probe():
         if importlib.util.find_spec(backend) is None:
             pytest.skip(f"{backend} is not installed")
         if backend not in known:
-            answer = subprocess.run(
-                [sys.executable, "-c", PROBE],
-                cwd=ROOT,
-                env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            answer = python("-c", PROBE, KERAS_BACKEND=backend)
             assert answer.returncode == 0, answer.stderr
             known[backend] = json.loads(answer.stdout.splitlines()[-1])
         return known[backend]

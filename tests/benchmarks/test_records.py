@@ -2,15 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 
-import keras
 import numpy as np
 import pytest
 
 from benchmarks import records
 from benchmarks.console import UsageError
+from tests.process import start
 
 WRITE = """
 import sys
@@ -18,14 +16,11 @@ from benchmarks import records
 for i in range(200):
     records.append(sys.argv[1], {"who": sys.argv[2], "i": i, "text": sys.argv[2] * (50 * i)})
 """
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def test_two_processes_do_not_mix_their_lines(tmp_path):
     path = tmp_path / "runs.jsonl"
-    command = [sys.executable, "-c", WRITE, str(path)]
-    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
-    both = [subprocess.Popen([*command, who], cwd=ROOT, env=environment, stderr=subprocess.PIPE) for who in "ab"]
+    both = [start("-c", WRITE, path, who) for who in "ab"]
     for process in both:
         _, complaint = process.communicate()
         assert process.returncode == 0, complaint

@@ -4,8 +4,6 @@ import json
 import math
 import os
 import re
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,8 +12,9 @@ import numpy as np
 import pytest
 
 from benchmarks import glyphs
+from tests import process
+from tests.process import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BACKEND = keras.backend.backend()
 
 # A start costs seconds, so many runs share a process: each begins with the flags as they were.
@@ -58,21 +57,9 @@ print(json.dumps(answers))
 """
 
 
-def python(*arguments, given="", cwd=ROOT, timeout=300, **environment):
-    """Runs Python in the checkout; an environment variable of `None` is taken out."""
-    inherited = {**os.environ, "KERAS_BACKEND": BACKEND, "COLUMNS": "120"}
-    for name in ("TF_CPP_MIN_LOG_LEVEL", "TFDS_DATA_DIR"):
-        inherited.pop(name, None)
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env={**inherited, **environment},
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+def python(*arguments, **options):
+    """Runs Python in the checkout as a person does who has not set anything."""
+    return process.python(*arguments, TF_CPP_MIN_LOG_LEVEL=None, TFDS_DATA_DIR=None, **options)
 
 
 @pytest.fixture(scope="module")

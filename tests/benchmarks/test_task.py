@@ -1,9 +1,6 @@
 """What is trained: batches, losses and scores against plain NumPy, and the saved network against the trained one."""
 
 import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import keras
@@ -17,6 +14,7 @@ from benchmarks.console import UsageError
 from benchmarks.data import Dataset
 from benchmarks.task import Classification, Pairs, Synthetic
 from tests.architectures.daily import DEEP, LARGE
+from tests.process import python
 
 
 def array(x):
@@ -429,14 +427,7 @@ def test_the_complete_network_takes_raw_images_and_is_loaded_by_keras_alone(smal
         np.testing.assert_allclose(z, y, rtol=1e-4, atol=1e-4)
     complete.save(tmp_path / "net.keras")
     np.savez(tmp_path / "raw.npz", **{f"x{i}": x for i, x in enumerate(raw)})
-    fresh = subprocess.run(
-        [sys.executable, "-I", "-c", RELOAD, str(tmp_path / "net.keras"), str(tmp_path / "raw.npz")],
-        cwd=tmp_path,
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    fresh = python("-I", "-c", RELOAD, tmp_path / "net.keras", tmp_path / "raw.npz", cwd=tmp_path)
     assert fresh.returncode == 0, fresh.stderr
     ours, outputs = json.loads(fresh.stdout.splitlines()[-1])
     assert ours == []

@@ -1,19 +1,18 @@
 """Both sides in turns: what is written when, and what is left where it is cut short."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import keras
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.process import start
+
 SHORT = ("--arch=mlp_tiny", "--dataset=synthetic", "--batch_size=4", "--steps=1", "--nopeak", "--peer=fit")
+VERSUS = ("-m", "benchmarks.versus", *SHORT)
 
 WITHOUT_SCIPY = """
 import runpy, sys
@@ -23,25 +22,13 @@ runpy.run_module("benchmarks.versus", run_name="__main__")
 """
 
 
-def start(*arguments, code=("-m", "benchmarks.versus"), **environment):
-    inherited = {**os.environ, "KERAS_BACKEND": keras.backend.backend(), "COLUMNS": "120"}
-    return subprocess.Popen(
-        [sys.executable, *code, *arguments],
-        cwd=ROOT,
-        env={**inherited, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def read(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def test_one_run_a_side(tmp_path):
     out = tmp_path / "runs.jsonl"
-    printed, complaint = (process := start(*SHORT, "--runs=1", f"--out={out}")).communicate(timeout=300)
+    printed, complaint = (process := start(*VERSUS, "--runs=1", f"--out={out}")).communicate(timeout=300)
     assert process.returncode == 0, complaint
     theirs, ours, found = read(out)
     assert [each["input"] for each in (theirs, ours)] == ["fit", "resident"]
@@ -55,7 +42,7 @@ def test_one_run_a_side(tmp_path):
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="the system does not list its processes")
 def test_what_is_cut_short_leaves_its_records_and_no_process(tmp_path):
     out = tmp_path / "runs.jsonl"
-    process = start(*SHORT, "--runs=3", f"--out={out}")
+    process = start(*VERSUS, "--runs=3", f"--out={out}")
     while not read(out):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
@@ -70,7 +57,7 @@ def test_what_is_cut_short_leaves_its_records_and_no_process(tmp_path):
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX itself needs SciPy")
 def test_what_the_end_needs_is_asked_for_at_the_beginning(tmp_path):
-    process = start(*SHORT, f"--out={tmp_path}/runs.jsonl", code=("-c", WITHOUT_SCIPY))
+    process = start("-c", WITHOUT_SCIPY, *SHORT, f"--out={tmp_path}/runs.jsonl")
     _, complaint = process.communicate(timeout=120)
     assert process.returncode == 1
     assert complaint.splitlines()[-1] == "error: the comparison needs the package scipy: pip install -e '.[report]'"
@@ -88,7 +75,7 @@ def test_what_the_end_needs_is_asked_for_at_the_beginning(tmp_path):
     ],
 )
 def test_what_does_not_fit_together_is_told_before_anything_runs(flag, told):
-    process = start(*SHORT, flag)
+    process = start(*VERSUS, flag)
     printed, complaint = process.communicate(timeout=120)
     assert process.returncode == 1
     assert complaint.splitlines()[-1].startswith(f"error: {told}")
