@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import replace
+from operator import mul
 
 import keras
 import numpy as np
@@ -126,61 +127,66 @@ def test_published_parameters(arch, params):
     assert architectures.variant(arch).params == params
 
 
-# Counted by building timm 1.0.31's networks of these papers. Its VGGs with normalisation have biases beside that, and
-# its pre-activation ResNets none where ours have Keras's.
+# Parameters, and multiply-adds at the row's size, counted by building timm 1.0.31's networks of these papers and by
+# PyTorch's FlopCounterMode. Its VGGs with normalisation have biases beside that, and its pre-activation ResNets none
+# where ours have Keras's; its ResNet-101 and -152 halve images in another convolution, so that their products are more.
 TIMM = {
-    "vgg16": 138_357_544,
-    "vgg19": 143_667_240,
-    "resnet18": 11_689_512,
-    "resnet34": 21_797_672,
-    "resnet50_v1_5": 25_557_032,
-    "resnet101": 44_549_160,
-    "resnet152": 60_192_808,
-    "inception_v3": 23_834_568,
-    "inception_resnet_v2": 55_843_464,
-    "xception": 22_855_952,
-    "mobilenet": 4_231_976,
-    "mobilenet_v2": 3_504_872,
-    "mobilenet_v2_140": 6_108_776,
-    "mobilenet_v2_050": 1_968_680,
-    "mobilenet_v2_035": 1_677_128,
-    "mobilenet_v2_075": 2_636_424,
-    "mobilenet_v3_small": 2_542_856,
-    "mobilenet_v3_small_075": 2_041_872,
-    "mobilenet_v3_small_minimalistic": 2_044_736,
-    "mobilenet_v3_large": 5_483_032,
-    "mobilenet_v3_large_075": 3_993_528,
-    "mobilenet_v3_large_minimalistic": 3_924_288,
-    "densenet121": 7_978_856,
-    "densenet169": 14_149_480,
-    "densenet201": 20_013_928,
-    "nasnet_large": 88_753_150,
-    "efficientnet_b0": 5_288_548,
-    "efficientnet_b1": 7_794_184,
-    "efficientnet_b2": 9_109_994,
-    "efficientnet_b3": 12_233_232,
-    "efficientnet_b4": 19_341_616,
-    "efficientnet_b5": 30_389_784,
-    "efficientnet_b6": 43_040_704,
-    "efficientnet_b7": 66_347_960,
-    "efficientnet_v2_b0": 7_139_704,
-    "efficientnet_v2_b1": 8_141_052,
-    "efficientnet_v2_b2": 10_096_086,
-    "efficientnet_v2_b3": 14_358_406,
-    "efficientnet_v2_s": 21_458_488,
-    "efficientnet_v2_m": 54_139_356,
-    "efficientnet_v2_l": 118_515_272,
-    "convnext_tiny": 28_589_128,
-    "convnext_small": 50_223_688,
-    "convnext_base": 88_591_464,
-    "convnext_large": 197_767_336,
-    "convnext_xlarge": 350_196_968,
+    "vgg16": (138_357_544, 15_470_264_320),
+    "vgg19": (143_667_240, 19_632_062_464),
+    "resnet18": (11_689_512, 1_814_073_344),
+    "resnet34": (21_797_672, 3_663_761_408),
+    "resnet50_v1_5": (25_557_032, 4_089_184_256),
+    "resnet101": (44_549_160, None),
+    "resnet152": (60_192_808, None),
+    "inception_v3": (23_834_568, 5_713_216_096),
+    "inception_resnet_v2": (55_843_464, 13_155_794_016),
+    "xception": (22_855_952, 8_357_403_496),
+    "mobilenet": (4_231_976, 568_740_352),
+    "mobilenet_v2": (3_504_872, 300_774_272),
+    "mobilenet_v2_140": (6_108_776, 582_195_824),
+    "mobilenet_v2_050": (1_968_680, 97_131_840),
+    "mobilenet_v2_035": (1_677_128, 59_285_808),
+    "mobilenet_v2_075": (2_636_424, 209_069_792),
+    "mobilenet_v3_small": (2_542_856, 56_510_400),
+    "mobilenet_v3_small_075": (2_041_872, 43_399_344),
+    "mobilenet_v3_small_minimalistic": (2_044_736, 52_288_448),
+    "mobilenet_v3_large": (5_483_032, 216_589_760),
+    "mobilenet_v3_large_075": (3_993_528, 154_560_624),
+    "mobilenet_v3_large_minimalistic": (3_924_288, 209_136_704),
+    "densenet121": (7_978_856, 2_834_161_664),
+    "densenet169": (14_149_480, 3_359_843_328),
+    "densenet201": (20_013_928, 4_291_365_888),
+    "nasnet_large": (88_753_150, 23_783_414_658),
+    "efficientnet_b0": (5_288_548, 385_814_752),
+    "efficientnet_b1": (7_794_184, 686_802_832),
+    "efficientnet_b2": (9_109_994, 993_561_872),
+    "efficientnet_b3": (12_233_232, 1_827_141_392),
+    "efficientnet_b4": (19_341_616, 4_393_771_024),
+    "efficientnet_b5": (30_389_784, 10_266_384_752),
+    "efficientnet_b6": (43_040_704, 19_067_593_536),
+    "efficientnet_b7": (66_347_960, 37_745_884_192),
+    "efficientnet_v2_b0": (7_139_704, 718_086_176),
+    "efficientnet_v2_b1": (8_141_052, 1_196_819_360),
+    "efficientnet_v2_b2": (10_096_086, 1_697_542_832),
+    "efficientnet_v2_b3": (14_358_406, 3_011_458_816),
+    "efficientnet_v2_s": (21_458_488, 8_365_617_152),
+    "efficientnet_v2_m": (54_139_356, 24_582_460_384),
+    "efficientnet_v2_l": (118_515_272, 56_079_699_008),
+    "convnext_tiny": (28_589_128, 4_455_531_264),
+    "convnext_small": (50_223_688, 8_683_712_256),
+    "convnext_base": (88_591_464, 15_354_729_472),
+    "convnext_large": (197_767_336, 34_361_433_600),
+    "convnext_xlarge": (350_196_968, 60_921_030_656),
 }
 
 
-@pytest.mark.parametrize(("arch", "params"), TIMM.items())
-def test_parameters_as_timm_has_them(arch, params):
-    assert architectures.variant(arch).params == params
+@pytest.mark.parametrize("arch", TIMM)
+def test_counts_as_timm_has_them(arch):
+    row, (params, macs) = architectures.variant(arch), TIMM[arch]
+    assert row.params == params
+    # A learned scale is a dense layer on a one of ours, a product for each channel, and no product of timm's.
+    scales = sum(map(mul, row.spec.depths, row.spec.widths)) if arch.startswith("convnext") else 0
+    assert macs is None or row.macs == macs + scales
 
 
 SHAPES = {
