@@ -210,7 +210,6 @@ def carried(style: Style) -> str | None:
     >>> carried(Style(norm=None)), carried(Style())
     ('relu', None)
     """
-    keras_function = getattr(style.activation, "func", None) is activation and not style.activation.args
-    if style.norm is not None or not keras_function or style.activation.keywords.keys() != {"function"}:
-        return None
-    return style.activation.keywords["function"]
+    chosen = style.activation
+    is_known = isinstance(chosen, partial) and chosen.func is activation and chosen.keywords.keys() == {"function"}
+    return chosen.keywords["function"] if is_known and style.norm is None else None
