@@ -1,14 +1,12 @@
 """Cuts a network at its strides: the pyramid that detection and segmentation build on."""
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 from keras import KerasTensor, layers
-
-from kblocks.graph.calls import Key, calls, is_tensor, sources
 
 Shape = tuple[int | None, ...]
 
@@ -31,7 +29,7 @@ def features(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> ker
     A tensor's stride is how many pixels of the image lie between two of its own: the product of the strides of the
     convolutions and poolings before it. Of the tensors of a stride the last is taken that ends a block, which is called
     `…_out`; in a network that names none so, the last. At the stride at which the network ends it is what the head
-    takes.
+    takes. Models within the model are opened: their tensors are among them.
 
     Args:
         model: functional or sequential, of one image.
@@ -57,67 +55,96 @@ def features(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> ker
     (image,) = model.inputs
     if len(image.shape) != 4:
         raise ValueError(f"`model` must take an image; got inputs of shape {tuple(image.shape)}")
-    found: dict[float, dict[str, KerasTensor]] = {}
-    # A plain functional model of the same tensors: a sequential one's configuration has no graph.
-    for name, stride, y in _images(keras.Model(image, model.outputs)):
-        found.setdefault(stride, {})[name] = y
+    images = _Walk(model, [1]).images()
+    found: dict[float, list[_Image]] = {}
+    for each in images:
+        found.setdefault(each.stride, []).append(each)
     for stride in strides:
         if stride not in found:
-            raise ValueError(
-                f"`strides` must be of {', '.join(map(str, sorted(found)))} for {model.name}; got {stride}"
-            )
-    ends = {stride: _end(tensors) for stride, tensors in found.items()}
-    # Only the first output's: others come from the middle.
-    *_, (_, stride, last) = [("", 1, image), *_images(keras.Model(image, model.outputs[:1]))]
-    ends[stride] = last
+            those = ", ".join(f"{each:g}" for each in sorted(found)) or "none, there is no image behind the input,"
+            raise ValueError(f"`strides` must be of {those} for {model.name}; got {stride}")
+    # Of the tensors of a stride the last that ends a block, else the last.
+    ends = {stride: ([y for y in of if y.name.endswith("_out")] or of)[-1].tensor for stride, of in found.items()}
+    ends |= {each.stride: each.tensor for each in [y for y in images if y.is_on_the_way][-1:]}
     return keras.Model(image, [ends[stride] for stride in strides], name=f"{model.name}_features")
 
 
-def _end(tensors: dict[str, KerasTensor]) -> KerasTensor:
-    """The last tensor that ends a block, else the last."""
-    ends = [name for name in tensors if name.endswith("_out")]
-    return tensors[(ends or list(tensors))[-1]]
+@dataclass(frozen=True)
+class _Image:
+    """A tensor of positions: the name of its operation, its stride, whether the model's first output is made of it."""
+
+    name: str
+    stride: float
+    tensor: KerasTensor
+    is_on_the_way: bool = True
 
 
-def _images(model: keras.Model) -> Iterator[tuple[str, float, KerasTensor]]:
-    """The name, stride and tensor of each call that gives an image, in order; a layer's that is called once."""
-    config = model.get_config()
-    nodes = list(calls(config))
-    counts = Counter(entry["name"] for entry, _, _ in nodes)
-    by_name = {layer.name: layer for layer in model.layers}
-    (image,) = (entry["name"] for entry in config["layers"] if entry["class_name"] == "InputLayer")
-    # Keras counts the calls of a model within the model from 1 here, and from 0 in the nodes.
-    ends = [(name, i if counts[name] > 1 else 0) for name, i, _ in config["output_layers"]]
-    tensors = {(image, 0): model.inputs[0]} | dict(zip(ends, model.outputs, strict=True))
-    shapes = {key: shape for _, _, node in nodes for key, shape in _shapes(node)}
-    shapes |= {key: tuple(y.shape) for key, y in tensors.items()}
-    strides: dict[Key, float | None] = {(image, 0): 1}
-    for entry, i, node in nodes:
-        key, layer = (entry["name"], i), by_name.get(entry["name"])
-        before = list(sources(node))
-        images = [source for source in before if strides[source] is not None]
-        if not images:
-            strides[key] = None
-            continue
-        largest = max(images, key=lambda source: math.prod(n or 1 for n in shapes[source][1:-1]))
-        strides[key] = _stride(layer, strides[largest], shapes[largest], shapes[key])
-        if layer is None or counts[layer.name] > 1 or strides[key] is None or len(shapes[key]) != 4:
-            continue
-        # `layer.output` is that of the layer's first call, which may be in another model.
-        inputs = zip(keras.tree.flatten(layer.input), before, strict=False)
-        if all(tensor is tensors.get(source, tensor) for tensor, source in inputs):
-            tensors.setdefault(key, layer.output)
-        if key in tensors:
-            yield layer.name, strides[key], tensors[key]
+class _Walk:
+    """Calls each operation of a graph anew and notes the strides.
 
+    Args:
+        model: functional or sequential.
+        strides: of its inputs; `None` of those that are no images.
+    """
 
-def _shapes(value: Any) -> Iterator[tuple[Key, Shape]]:
-    """The call that each tensor in serialised arguments comes from, and its shape."""
-    if is_tensor(value):
-        yield next(sources(value)), tuple(value["config"]["shape"])
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _shapes(item)
+    def __init__(self, model: keras.Model, strides: Sequence[float | None]) -> None:
+        self.stride_of: dict[int, float | None] = dict(zip(map(id, model.inputs), strides, strict=True))
+        # What goes into each call, what comes out, and the images among that and within it.
+        self._calls: list[tuple[list[KerasTensor], list[KerasTensor], list[_Image]]] = []
+        self._opened: dict[int, tuple[_Walk, keras.Model]] = {}
+        # A plain functional model of the same tensors: a sequential one can't be called layer by layer.
+        self.outputs = keras.models.clone_model(
+            keras.Model(model.inputs, model.outputs),
+            input_tensors=model.inputs,
+            clone_function=lambda operation: operation,
+            call_function=self._call,
+        ).outputs
+
+    def images(self) -> list[_Image]:
+        """The images, in the order of their calls."""
+        needed, found = {id(self.outputs[0])}, []
+        for before, after, images in reversed(self._calls):
+            is_needed = not needed.isdisjoint(map(id, after))
+            if is_needed:
+                needed |= set(map(id, before))
+            found += [replace(x, is_on_the_way=x.is_on_the_way and is_needed) for x in reversed(images)]
+        return found[::-1]
+
+    def _call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        before = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, KerasTensor)]
+        # Of sums and products the largest operand has the positions; others are factors of channels.
+        sources = [x for x in before if self.stride_of.get(id(x)) is not None]
+        largest = max(sources, key=lambda x: math.prod(n or 1 for n in x.shape[1:-1]), default=None)
+        reached = None if largest is None else self.stride_of[id(largest)]
+        if reached is not None and isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
+            return self._call_model(operation, before, reached, kwargs)
+        result = operation(*args, **kwargs)
+        after, images = keras.tree.flatten(result), []
+        for y in after:
+            stride = None if reached is None else _stride(operation, reached, largest.shape, y.shape)
+            self.stride_of[id(y)] = stride
+            # What is framed belongs to the convolution that follows.
+            if stride is not None and len(y.shape) == 4 and not isinstance(operation, FRAMING):
+                images.append(_Image(operation.name, stride, y))
+        self._calls.append((before, after, images))
+        return result
+
+    def _call_model(self, model: keras.Model, before: list[KerasTensor], stride: float, kwargs: dict) -> Any:
+        """Calls, in the place of a model, one of the same layers that gives the images within as well."""
+        if id(model) not in self._opened:
+            walk = _Walk(model, [None if self.stride_of.get(id(x)) is None else 1 for x in before])
+            every = [*(image.tensor for image in walk.images()), *walk.outputs]
+            self._opened[id(model)] = walk, keras.Model(model.inputs, every, name=model.name)
+        walk, opened = self._opened[id(model)]
+        after = keras.tree.flatten(opened(before if len(before) > 1 else before[0], **kwargs))
+        within = walk.images()
+        result = after[len(within) :]
+        for own, y in zip(walk.outputs, result, strict=True):
+            reached = walk.stride_of[id(own)]
+            self.stride_of[id(y)] = reached and reached * stride
+        images = [replace(x, stride=x.stride * stride, tensor=y) for x, y in zip(within, after, strict=False)]
+        self._calls.append((before, after, images))
+        return keras.tree.pack_sequence_as(model.output, result)
 
 
 def _stride(layer: Any, stride: float, before: Shape, after: Shape) -> float | None:
@@ -134,5 +161,5 @@ def _stride(layer: Any, stride: float, before: Shape, after: Shape) -> float | N
     if after[1:-1] == before[1:-1] or (None not in after[1:] and math.prod(after[1:-1]) == math.prod(before[1:-1])):
         return stride  # whatever it does, position by position; or a reordering of all positions
     if len(before) == len(after) == 4 and before[1] and after[1]:
-        return stride * 2 ** round(math.log2(before[1] / after[1]))  # a model within the model, a resizing
+        return stride * 2 ** round(math.log2(before[1] / after[1]))  # a resizing
     return None

@@ -77,7 +77,7 @@ class TestRow:
         for y, stride in zip(found.outputs, strides, strict=True):
             # Padding and the lack of it move a side by a few positions.
             assert y.shape[1:3] == (pytest.approx(side / stride, abs=4),) * 2
-        assert found.outputs[-1] is pools[0]
+        assert found.outputs[-1]._keras_history.operation is pools[0]._keras_history.operation
         # Blocks end there, and before a pooling of its own an activation, of its own or of a convolution.
         inner = [y._keras_history.operation for y in found.outputs[:-1]]
         relu = keras.activations.relu

@@ -77,12 +77,54 @@ def test_factors_of_channels_are_no_images():
         features(keras.Model(inputs, x), strides=(8,))
 
 
-def test_a_model_within_the_model():
-    inputs = keras.Input((32, 32, 3))
-    inner = keras.Model(inputs, kb.conv.conv(inputs, 4, 3, stride=2), name="inner")
+def test_models_within_the_model_are_opened():
+    """As transfer learning builds them: a scaled image, a trained network with a fixed normalisation, a head."""
+    base = pyramid(64)
+    base = keras.Model(base.inputs, base.get_layer("stage2_unit2_out").output, name="base")
+    wrapped = keras.Sequential([keras.Input((64, 64, 3)), base], name="wrapped")
+    image = keras.Input((64, 64, 3))
+    x = wrapped(layers.Rescaling(1 / 127.5, -1)(image), training=False)
+    model = keras.Model(image, kb.head.classifier(x, 3, name="top"))
+    found = features(model, strides=(1, 2, 4))
+    assert [y.shape[1:] for y in found.outputs] == [(64, 64, 4), (32, 32, 8), (16, 16, 16)]
+    assert {id(w) for w in found.weights} == {id(w) for w in base.weights}
+    x = np.random.default_rng(0).uniform(0, 255, size=(2, 64, 64, 3)).astype("float32")
+    wanted = [base.get_layer(name).output for name in ("stem_out", "stage1_unit2_out", "stage2_unit2_out")]
+    expected = keras.Model(base.inputs[0], wanted)(x / 127.5 - 1)
+    for y, z in zip(found(x), expected, strict=True):
+        np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (y, z)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [32, None])
+def test_a_model_called_twice(size):
+    inputs = keras.Input((size, size, 3))
+    base = keras.Model(inputs, kb.residual.basic(inputs, 4, stride=2, name="unit"), name="base")
     x = keras.Input((32, 32, 3))
-    (found,) = features(keras.Model(x, inner(x)), strides=(2,)).outputs
+    model = keras.Model(x, [base(keras.ops.flip(x, axis=2)), base(x)])
+    data = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    found = features(model, strides=(2,))(data)
+    # At the last stride it is the first output's.
+    np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (found, model(data)[0])), rtol=1e-5, atol=1e-5)
+
+
+def test_the_stride_within_a_model_is_no_quotient():
+    inner = keras.Input((None, None, 3))
+    patches = keras.Model(inner, kb.stem.patchify(inner, 4, size=14, name="patches"))
+    x = keras.Input((224, 224, 3))
+    (found,) = features(keras.Model(x, layers.ReLU()(patches(x))), strides=(14,)).outputs
     assert found.shape == (None, 16, 16, 4)
+
+
+@pytest.mark.parametrize("make", [keras.applications.MobileNetV2, keras.applications.EfficientNetB0])
+def test_what_is_padded_for_the_next_layer_is_no_feature(make):
+    model = make(weights=None, include_top=False, input_shape=(64, 64, 3))
+    assert [y.shape[1] for y in features(model).outputs] == [16, 8, 4, 2]
+
+
+def test_no_image_behind_the_input():
+    x = keras.Input((8, 8, 1))
+    with pytest.raises(ValueError, match="must be of none, there is no image behind the input, for flat; got 1"):
+        features(keras.Model(x, layers.Dense(2)(layers.Flatten()(x)), name="flat"), strides=(1,))
 
 
 def test_sequential():
@@ -97,8 +139,8 @@ def test_a_layer_that_another_model_called_first():
     a, b = keras.Input((16, 16, 3)), keras.Input((32, 32, 3))
     keras.Model(a, shared(a))
     model = keras.Model(b, layers.Conv2D(2, 1, name="last")(shared(b)))
-    (found,) = features(model, (2,)).outputs
-    assert found is model.outputs[0]
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (features(model, (2,))(x), model(x))))
 
 
 def test_without_named_ends_the_last_tensor():
@@ -106,13 +148,15 @@ def test_without_named_ends_the_last_tensor():
     assert found.outputs[0].shape == (None, 2, 2, 256)
 
 
-def test_a_shared_layer_ends_nothing():
+def test_a_shared_layer_s_last_call_ends_a_block():
     inputs = keras.Input((8, 8, 2))
     shared = layers.Conv2D(2, 3, padding="same", name="shared_out")
-    x = layers.Conv2D(2, 3, padding="same", name="conv")(shared(shared(inputs)))
-    model = keras.Model(inputs, x)
-    (found,) = features(model, strides=(1,)).outputs
-    assert found is model.get_layer("conv").output
+    twice = shared(shared(inputs))
+    model = keras.Model(inputs, layers.Conv2D(2, 3, strides=2, name="conv")(twice))
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype("float32")
+    found = features(model, strides=(1, 2))(x)
+    for y, expected in zip(found, (shared(shared(x)), model(x)), strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(y), keras.ops.convert_to_numpy(expected))
 
 
 def test_a_stride_that_is_not_there():
