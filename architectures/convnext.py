@@ -147,4 +147,4 @@ def build(spec: ConvNeXt, inputs: Sequence[KerasTensor], classes: int, pooling: 
     if classes or pooling:
         x = global_pool(x, pooling or "avg", name="pool")
     x = normalize(x, style=spec.style, name="norm")
-    return classify(x, classes, None)
+    return classify(x, classes, None, style=spec.style)

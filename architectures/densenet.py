@@ -126,4 +126,4 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
 
 def build(spec: DenseNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
     """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling)
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style)

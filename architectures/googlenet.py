@@ -99,7 +99,7 @@ def build(
 ) -> KerasTensor | list[KerasTensor]:
     """Backbone and head, and the auxiliary heads where the spec asks for them."""
     x, middle = _stages(inputs[0], spec, "")
-    outputs = classify(x, classes, pooling, dropout=spec.dropout)
+    outputs = classify(x, classes, pooling, style=spec.style, dropout=spec.dropout)
     if not (spec.auxiliary and classes):
         return outputs
     if not middle:

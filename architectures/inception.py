@@ -135,4 +135,4 @@ def by_number(convs: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
 
 def build(spec: InceptionV3, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
     """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, dropout=spec.dropout)
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)

@@ -79,4 +79,4 @@ def backbone(x: KerasTensor, spec: LeNet, *, name: str | None = None) -> KerasTe
 
 def build(spec: LeNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
     """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, dropout=spec.dropout)
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)

@@ -51,4 +51,4 @@ def backbone(x: KerasTensor, spec: Mlp, *, name: str | None = None) -> KerasTens
 
 def build(spec: Mlp, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
     """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling)
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style)

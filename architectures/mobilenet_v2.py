@@ -126,4 +126,4 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
 
 def build(spec: MobileNetV2, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
     """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, dropout=spec.dropout)
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)

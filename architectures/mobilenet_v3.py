@@ -217,8 +217,8 @@ def build(spec: MobileNetV3, inputs: Sequence[KerasTensor], classes: int, poolin
     """Backbone and head."""
     x = backbone(inputs[0], spec, name="")
     if not classes:
-        return classify(x, classes, pooling)
+        return classify(x, classes, pooling, style=spec.style)
     x = kb.pool.global_pool(x, pooling or "avg", name="pool")
     units = scale_width(spec.head_units, max(spec.alpha, 1))
     x = kb.mlp.dense_norm_act(x, units, style=replace(spec.style, norm=None), name="head_dense")
-    return classify(x, classes, None, dropout=spec.dropout)
+    return classify(x, classes, None, style=spec.style, dropout=spec.dropout)

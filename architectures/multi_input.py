@@ -59,4 +59,4 @@ def backbone(inputs: Sequence[KerasTensor], spec: MultiInput, *, name: str | Non
 
 def build(spec: MultiInput, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
     """Backbone and head."""
-    return classify(backbone(inputs, spec, name=""), classes, pooling)
+    return classify(backbone(inputs, spec, name=""), classes, pooling, style=spec.style)

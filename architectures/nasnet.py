@@ -168,4 +168,4 @@ def _keras_layer(layer: str, cell: str) -> str | None:
 
 def build(spec: NASNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
     """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, dropout=spec.dropout)
+    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)

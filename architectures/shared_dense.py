@@ -63,6 +63,6 @@ def build(spec: SharedDense, inputs: Sequence[KerasTensor], classes: int, poolin
         return features
     outputs = []
     for i, x in enumerate(features, 1):
-        x = kb.head.logits(x, classes, name=f"logits{i}")
+        x = kb.head.logits(x, classes, style=spec.style, name=f"logits{i}")
         outputs.append(layers.Activation("sigmoid", dtype="float32", name=f"probability{i}")(x))
     return outputs

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import KerasTensor, Model
 
-from kblocks import head
+from kblocks import RELU_BN, Style, head
 from kblocks.pool import global_pool
 
 Shape = tuple[int | None, ...]
@@ -72,7 +72,13 @@ def _is_shape(shape: Any) -> bool:
 
 
 def classify(
-    x: KerasTensor, classes: int, pooling: str | None, *, default: str = "avg", dropout: float = 0.0
+    x: KerasTensor,
+    classes: int,
+    pooling: str | None,
+    *,
+    style: Style = RELU_BN,
+    default: str = "avg",
+    dropout: float = 0.0,
 ) -> KerasTensor:
     """The end of a network: logits of the pooled features, or with no classes the features themselves.
 
@@ -80,6 +86,7 @@ def classify(
         x: a family's features.
         classes: number of logits; 0 for none.
         pooling: `"avg"`, `"max"` or `"flatten"`; `None` for the family's own before logits, and for none without.
+        style: the spec's, whose regulariser is read.
         default: the family's own pooling.
         dropout: the share of features left out in training.
 
@@ -92,5 +99,5 @@ def classify(
     if pooling is not None and len(x.shape) == 2:
         raise ValueError(f"`pooling` must be None where the features are vectors already; got {pooling!r}")
     if classes:
-        return head.classifier(x, classes, pooling=pooling or default, dropout=dropout, name="")
+        return head.classifier(x, classes, pooling=pooling or default, dropout=dropout, style=style, name="")
     return x if pooling is None else global_pool(x, pooling, name="pool")

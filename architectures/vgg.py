@@ -108,4 +108,4 @@ def build(spec: VGG, inputs: Sequence[KerasTensor], classes: int, pooling: str |
     if classes and spec.hidden:
         x, pooling = kb.pool.global_pool(x, pooling or "flatten", name="pool"), None
         x = kb.mlp.mlp(x, spec.hidden, dropout=spec.dropout, style=replace(spec.style, norm=None), name="hidden")
-    return classify(x, classes, pooling, default="flatten")
+    return classify(x, classes, pooling, style=spec.style, default="flatten")

@@ -51,9 +51,9 @@ def squeeze_excite(
     (None, 8, 8, 64)
     """
     check.rank(x, 4)
-    check.function(gate, "gate")
+    check.block(gate, "gate")
     if activation is not None:
-        check.function(activation, "activation")
+        check.block(activation, "activation")
     plain = replace(style, norm=None, activation=activation or style.activation)
     channels = x.shape[-1]
     width = scale_width(channels, ratio, divisor=divisor, argument="ratio")

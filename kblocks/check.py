@@ -1,5 +1,6 @@
 """Checks of arguments: each raises an error that names the argument, the rule and the value."""
 
+import inspect
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -78,6 +79,25 @@ def function(value: Any, argument: str) -> None:
     """Raise unless `value` can be called."""
     if not callable(value):
         raise TypeError(f"`{argument}` must be a function of a tensor; got {value!r}")
+
+
+def block(value: Any, argument: str) -> None:
+    """Raise unless `value` is a function that takes a tensor and a name, as no layer and no function of Keras does."""
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except (TypeError, ValueError):
+        parameters = ()
+    takes_name = any(p.name == "name" or p.kind is p.VAR_KEYWORD for p in parameters)
+    if not takes_name or isinstance(value, type | keras.layers.Layer):
+        raise TypeError(
+            f"`{argument}` must be a function (x, *, name) -> tensor, as those of kblocks.style; got {value!r}"
+        )
+
+
+def activation(value: Any, argument: str) -> None:
+    """Raise unless `value` is the name of a function of `keras.activations`."""
+    if not isinstance(value, str) or not callable(getattr(keras.activations, value, None)):
+        raise ValueError(f"`{argument}` must be a name that keras.activations knows, as 'relu'; got {value!r}")
 
 
 def model(value: Any, argument: str) -> None:

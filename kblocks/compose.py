@@ -6,12 +6,13 @@ A *merge* is a function `(tensors, *, name) -> tensor`.
 """
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 
 from keras import KerasTensor, initializers, layers, ops
 
 from kblocks import check
 from kblocks.naming import scope
-from kblocks.style import RELU_BN, Block, Style
+from kblocks.style import Block, Style
 
 Unit = Callable[..., KerasTensor]
 """A function `(x, filters, *, stride, drop_path, style, name) -> tensor`."""
@@ -115,6 +116,7 @@ def branches(x: KerasTensor, blocks: Sequence[Block], *, merge: Merge = concat, 
     (None, 32, 32, 24)
     """
     check.functions(blocks, "blocks")
+    check.block(merge, "merge")
     part = scope(name, "branches")
     return merge([block(x, name=part(f"branch{i}")) for i, block in enumerate(blocks, 1)], name=part("out"))
 
@@ -150,7 +152,9 @@ def skip(
     >>> skip(Input((32, 32, 8)), partial(conv_norm_act, filters=8)).shape
     (None, 32, 32, 8)
     """
-    check.function(block, "block")
+    check.block(block, "block")
+    if shortcut is not None:
+        check.block(shortcut, "shortcut")
     check.fraction(drop_path, "drop_path")
     part = scope(name, "skip")
     y = stochastic_depth(block(x, name=part("branch")), drop_path, name=part("drop_path"))
@@ -165,7 +169,7 @@ def stage(
     *,
     stride: int = 1,
     drop_paths: Sequence[float] = (),
-    style: Style = RELU_BN,
+    style: Style | None = None,
     name: str | None = None,
 ) -> KerasTensor:
     """`unit(… unit(unit(x, stride=stride)))`, `depth` times; only the first unit takes the stride.
@@ -177,13 +181,14 @@ def stage(
         depth: number of units.
         stride: step of the first unit, in pixels.
         drop_paths: each unit's drop-path rate; empty for none.
-        style: see `kblocks.style`.
+        style: every unit's, see `kblocks.style`; `None` for the unit's own.
         name: the prefix; the units get `{name}_unit1`, `{name}_unit2`, …
 
     Returns:
         What the last unit returns.
 
     Raises:
+        TypeError: `unit` is no function, or `drop_paths` no sequence.
         ValueError: `depth` is not a positive integer, or the number of rates is not `depth`.
 
     >>> from keras import Input
@@ -195,17 +200,20 @@ def stage(
     check.positive(filters, "filters")
     check.positive(depth, "depth")
     check.positive(stride, "stride")
+    if not isinstance(drop_paths, Sequence) or isinstance(drop_paths, str):
+        raise TypeError(f"`drop_paths` must hold one rate for each unit; got {drop_paths!r}")
     if len(drop_paths) not in (0, depth):
         raise ValueError(f"`drop_paths` must hold one rate for each unit; got {len(drop_paths)} for a depth of {depth}")
     part = scope(name, "stage")
+    own = {} if style is None else {"style": style}
     for i in range(depth):
         x = unit(
             x,
             filters,
             stride=stride if i == 0 else 1,
             drop_path=drop_paths[i] if len(drop_paths) else 0.0,
-            style=style,
             name=part(f"unit{i + 1}"),
+            **own,
         )
     return x
 
@@ -257,6 +265,8 @@ def drop_path_schedule(rate: float, depths: Sequence[int]) -> list[list[float]]:
     [[0.0, 0.25], [0.5]]
     """
     check.fraction(rate, "rate")
+    if not isinstance(depths, Sequence) or isinstance(depths, str):
+        raise TypeError(f"`depths` must hold the number of units of each stage; got {depths!r}")
     for depth in depths:
         check.positive(depth, "depths")
     last = max(sum(depths) - 1, 1)
@@ -276,6 +286,7 @@ def layer_scale(x: KerasTensor, initial: float, *, name: str | None = None) -> K
         A tensor of `x`'s shape.
 
     Raises:
+        TypeError: `initial` is no number.
         ValueError: `x` has no axis between batch and channels.
 
     Source: Touvron et al., "Going deeper with Image Transformers", 2021, arXiv 2103.17239, equation 4.
@@ -284,6 +295,8 @@ def layer_scale(x: KerasTensor, initial: float, *, name: str | None = None) -> K
     >>> layer_scale(Input((8, 8, 4)), 1e-6).shape
     (None, 8, 8, 4)
     """
+    if isinstance(initial, bool) or not isinstance(initial, Real):
+        raise TypeError(f"`initial` must be a number; got {initial!r}")
     if len(x.shape) < 3:
         raise ValueError(f"`x` must have rank 3 or more (batch, …, channels); got shape {tuple(x.shape)}")
     if x.shape[-1] is None:

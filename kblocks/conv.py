@@ -55,6 +55,7 @@ def conv(
     (None, 16, 16, 16)
     """
     check.rank(x, 4)
+    _check_names(activation, name)
     check.divisible(filters, groups, "filters", "groups")
     check.divisible(x.shape[-1], groups, "channels of x", "groups")
     x, padding = pad(x, kernel_size, stride=stride, dilation=dilation, style=style, name=name)
@@ -109,6 +110,7 @@ def depthwise_conv(
     (None, 16, 16, 8)
     """
     check.rank(x, 4)
+    _check_names(activation, name)
     check.positive(multiplier, "multiplier")
     x, padding = pad(x, kernel_size, stride=stride, dilation=dilation, style=style, name=name)
     return layers.DepthwiseConv2D(
@@ -165,6 +167,7 @@ def separable_conv(
     (None, 32, 32, 16)
     """
     check.rank(x, 4)
+    _check_names(activation, name)
     check.positive(filters, "filters")
     check.positive(multiplier, "multiplier")
     x, padding = pad(x, kernel_size, stride=stride, dilation=dilation, style=style, name=name)
@@ -214,6 +217,7 @@ def conv_norm(
     >>> conv_norm(Input((32, 32, 3)), 16, 1).shape
     (None, 32, 32, 16)
     """
+    _refuse_activation(options)
     name = resolve(name, "conv_norm")
     x = conv(x, filters, kernel_size, style=style, name=name, **options)
     return normalize(x, style=style, name=f"{name}_norm")
@@ -248,6 +252,7 @@ def conv_norm_act(
     >>> conv_norm_act(Input((32, 32, 3)), 16, 3, stride=2).shape
     (None, 16, 16, 16)
     """
+    _refuse_activation(options)
     name = resolve(name, "conv_norm_act")
     x = conv(x, filters, kernel_size, activation=carried(style), style=style, name=name, **options)
     return x if carried(style) else norm_act(x, style=style, name=name)
@@ -285,6 +290,7 @@ def norm_act_conv(
     (None, 16, 16, 16)
     """
     check.rank(x, 4)
+    _refuse_activation(options)
     name = resolve(name, "norm_act_conv")
     return conv(norm_act(x, style=style, name=name), filters, kernel_size, style=style, name=name, **options)
 
@@ -313,6 +319,7 @@ def depthwise_norm_act(
     >>> depthwise_norm_act(Input((32, 32, 8)), 3, stride=2).shape
     (None, 16, 16, 8)
     """
+    _refuse_activation(options)
     name = resolve(name, "depthwise_norm_act")
     x = depthwise_conv(x, kernel_size, activation=carried(style), style=style, name=name, **options)
     return x if carried(style) else norm_act(x, style=style, name=name)
@@ -349,6 +356,21 @@ def separable_norm_act(
     >>> separable_norm_act(Input((32, 32, 8)), 16, 3).shape
     (None, 32, 32, 16)
     """
+    _refuse_activation(options)
     name = resolve(name, "separable_norm_act")
     x = separable_conv(x, filters, kernel_size, activation=carried(style), style=style, name=name, **options)
     return x if carried(style) else norm_act(x, style=style, name=name)
+
+
+def _refuse_activation(options: dict[str, Any]) -> None:
+    if "activation" in options:
+        raise TypeError(
+            f"`activation` must be the style's, dataclasses.replace(style, activation=…); got {options['activation']!r}"
+        )
+
+
+def _check_names(activation: str | None, name: str | None) -> None:
+    if activation is not None:
+        check.activation(activation, "activation")
+    if name is not None and not resolve(name, "conv"):
+        raise ValueError("`name` must be a layer's own; got ''")

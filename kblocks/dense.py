@@ -133,7 +133,8 @@ def transition(
     (None, 28, 28, 128)
     """
     check.rank(x, 4)
-    filters = math.floor(compression * x.shape[-1])
+    check.positive_number(compression, "compression")
+    filters = math.floor(compression * x.shape[-1] + 1e-6)  # 0.29 · 100 is 28.999… in floating point
     if not 1 <= filters <= x.shape[-1]:
         raise ValueError(
             f"`compression` must leave at least one channel and add none; got {compression} of {x.shape[-1]} channels"

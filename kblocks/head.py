@@ -13,7 +13,13 @@ from kblocks.style import RELU_BN, Style
 
 
 def classifier(
-    x: KerasTensor, classes: int, *, pooling: str = "avg", dropout: float = 0.0, name: str | None = None
+    x: KerasTensor,
+    classes: int,
+    *,
+    pooling: str = "avg",
+    dropout: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
 ) -> KerasTensor:
     """`W dropout(pool(x)) + b`.
 
@@ -22,6 +28,7 @@ def classifier(
         classes: number of logits.
         pooling: `"avg"`, `"max"` or `"flatten"`, see `kblocks.pool.global_pool`.
         dropout: the share of features left out in training.
+        style: see `logits`.
         name: the prefix of `pool`, `dropout` and `logits`.
 
     Returns:
@@ -42,15 +49,16 @@ def classifier(
     x = global_pool(x, pooling, name=part("pool"))
     if dropout:
         x = layers.Dropout(dropout, name=part("dropout"))(x)
-    return logits(x, classes, name=part("logits"))
+    return logits(x, classes, style=style, name=part("logits"))
 
 
-def logits(x: KerasTensor, classes: int, *, name: str | None = None) -> KerasTensor:
+def logits(x: KerasTensor, classes: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
     """`W x + b` in float32.
 
     Args:
         x: `(batch, features)`.
         classes: number of logits.
+        style: its regulariser is read; the kernel begins at Glorot's, as nothing is activated behind it.
         name: the layer's name.
 
     Returns:
@@ -65,7 +73,7 @@ def logits(x: KerasTensor, classes: int, *, name: str | None = None) -> KerasTen
     """
     check.rank(x, 2)
     check.positive(classes, "classes")
-    return layers.Dense(int(classes), dtype="float32", name=name)(x)
+    return layers.Dense(int(classes), kernel_regularizer=style.regularizer, dtype="float32", name=name)(x)
 
 
 def auxiliary(
@@ -77,7 +85,7 @@ def auxiliary(
         x: `(batch, height, width, channels)`, sizes known; where they are below 5 the mean of all positions is taken.
         classes: number of logits.
         dropout: the share of features left out in training.
-        style: see `kblocks.style`.
+        style: see `kblocks.style`; of the logits see `logits`.
         name: the prefix of the layers.
 
     Returns:
@@ -104,4 +112,4 @@ def auxiliary(
     x = dense_norm_act(x, 1024, style=replace(style, norm=None), name=part("dense"))
     if dropout:
         x = layers.Dropout(dropout, name=part("dropout"))(x)
-    return logits(x, classes, name=part("logits"))
+    return logits(x, classes, style=style, name=part("logits"))

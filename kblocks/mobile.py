@@ -182,7 +182,8 @@ def fused_inverted_residual(
             size stays, and the taps are `dilation / stride` apart.
         expansion: its width, as a multiple of the channels of `x`.
         divisor: that width is rounded to a multiple of it, see `scale_width`.
-        attention: a function `(x, *, style, name) -> tensor` of what the last convolution gets; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of what the last convolution gets, with the unit's style;
+            `None` for none.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
         name: the prefix of the layers.

@@ -227,6 +227,8 @@ def _pair(inputs: Any, halve_previous: bool) -> tuple[KerasTensor, KerasTensor |
     x, previous = inputs
     check.rank(x, 4)
     if previous is None:
+        if halve_previous:
+            raise ValueError("`halve_previous` must be False where `previous` is None; got True")
         return x, None
     check.rank(previous, 4, "previous")
     for size, before in zip(x.shape[1:3], previous.shape[1:3], strict=True):

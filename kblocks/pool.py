@@ -13,8 +13,8 @@ def max_pool(
     """The largest value of each window of `size × size`, channel by channel.
 
     Args:
-        x: `(batch, height, width, channels)`; not negative where the style's padding is symmetric, which pads with
-            zeros (an activation such as ReLU sees to that).
+        x: `(batch, height, width, channels)`; not negative where the style's padding is symmetric or `"floor"`, which
+            may pad with zeros (an activation such as ReLU sees to that).
         size: side of the window, in pixels.
         stride: step in pixels.
         style: its `padding` is read.
@@ -45,8 +45,8 @@ def avg_pool(
         x: `(batch, height, width, channels)`.
         size: side of the window, in pixels.
         stride: step in pixels.
-        style: its `padding` is read; with `"same"` the padding does not count in the mean, with `"symmetric"` and a
-            stride above 1 it counts as zeros.
+        style: its `padding` is read; with `"same"` the padding does not count in the mean; with `"symmetric"` and a
+            stride above 1 it counts as zeros, with `"floor"` too where the stride is not known to divide the sizes.
         name: the layer's name.
 
     Returns:
@@ -84,6 +84,7 @@ def global_pool(x: KerasTensor, kind: str = "avg", *, name: str | None = None) -
     (None, 4)
     """
     check.choice(kind, ("avg", "max", "flatten"), "kind")
+    check.tensors([x], "x")
     if len(x.shape) == 2:
         return x
     check.channels_last()

@@ -152,7 +152,8 @@ def basic(
         dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
             size stays, and the taps of the first convolution are `dilation / stride` apart.
         groups: how many independent groups the channels of the convolutions fall into.
-        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added, which gets the unit's
+            style; `None` for none.
         shortcut: used where the unit changes the shape.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
@@ -207,7 +208,8 @@ def bottleneck(
         ratio: width of the 3×3 convolution, as a share of `filters`.
         groups: how many independent groups the channels of the 3×3 convolution fall into.
         stride_first: whether the first 1×1 convolution takes the stride, as in the paper, and not the 3×3.
-        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added, which gets the unit's
+            style; `None` for none.
         shortcut: used where the unit changes the shape.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
@@ -265,7 +267,8 @@ def preact_basic(
         dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
             size stays, and the taps of the first convolution are `dilation / stride` apart.
         groups: how many independent groups the channels of the convolutions fall into.
-        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added, which gets the unit's
+            style; `None` for none.
         shortcut: used where the unit changes the width.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
@@ -324,7 +327,8 @@ def preact_bottleneck(
         groups: how many independent groups the channels of the 3×3 convolution fall into.
         use_bias: whether the last convolution, which no normalisation follows, adds a bias; `None` adds one where the
             style has no normalisation at all.
-        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added, which gets the unit's
+            style; `None` for none.
         shortcut: used where the unit changes the width.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`.
@@ -381,7 +385,8 @@ def separable(
             as a pooling has no dilation: the size stays, and the taps are those of the unit with the stride.
         activate_first: whether an activation precedes the first of them too.
         widen_last: whether the last of them changes the width, and not the first.
-        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added; `None` for none.
+        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added, which gets the unit's
+            style; `None` for none.
         shortcut: used where the unit changes the shape.
         drop_path: the probability that an image's residual is left out of a training step.
         style: see `kblocks.style`; symmetric padding pads for the pooling with zeros, see `kblocks.pool.max_pool`.
@@ -431,6 +436,7 @@ def _shortcut(
     part: Callable[[str], str],
 ) -> KerasTensor:
     """`x` where the unit keeps its shape, else `shortcut(x)`; so too where a dilation has replaced the stride."""
+    check.block(shortcut, "shortcut")
     if stride == 1 and x.shape[-1] == filters:
         return x
     return shortcut(x, filters, stride=step, style=style, name=part("shortcut"))
@@ -446,6 +452,7 @@ def _preact_shortcut(
     part: Callable[[str], str],
 ) -> KerasTensor:
     """`x`, at every `step`-th pixel, where the unit keeps its width, else `shortcut(a)`."""
+    check.block(shortcut, "shortcut")
     if x.shape[-1] == filters:
         return padded(x, filters, stride=step, style=style, name=part("shortcut"))
     return shortcut(a, filters, stride=step, style=style, name=part("shortcut"))
@@ -455,6 +462,7 @@ def _attend_and_drop(
     y: KerasTensor, attention: Block | None, drop_path: float, style: Style, part: Callable[[str], str]
 ) -> KerasTensor:
     if attention is not None:
+        check.block(attention, "attention")
         y = attention(y, style=style, name=part("attention"))
     check.fraction(drop_path, "drop_path")
     return stochastic_depth(y, drop_path, name=part("drop_path"))

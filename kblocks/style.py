@@ -102,10 +102,14 @@ def activation(x: KerasTensor, *, function: str, name: str | None = None) -> Ker
     Returns:
         A tensor of `x`'s shape.
 
+    Raises:
+        ValueError: Keras knows no such function.
+
     >>> from keras import Input
     >>> activation(Input((8,)), function="tanh").shape
     (None, 8)
     """
+    check.activation(function, "function")
     return layers.Activation(function, name=name)(x)
 
 
@@ -132,10 +136,11 @@ class Style:
         regularizer: of kernels, by name or configuration, or `None`.
         padding: of convolutions: `"same"` and `"valid"` as in Keras; `"symmetric"` pads both sides alike, as PyTorch
             and the ImageNet ResNets do, which differs from `"same"` where the stride is above 1; `"floor"` pads every
-            size as `"same"` pads those that the stride divides, so that a stride of 2 makes 3 of 7.
+            size as `"same"` pads those that the stride divides, so that a stride of 2 makes 3 of 7. Sizes that
+            docstrings give without naming a padding are those of `"same"` and `"symmetric"`.
 
     Raises:
-        TypeError: an initialiser or regulariser is an instance, or `norm` or `activation` is no function.
+        TypeError: an initialiser or regulariser is an instance, or `norm` or `activation` no such function.
         ValueError: `padding` is not one of the four.
     """
 
@@ -148,8 +153,8 @@ class Style:
 
     def __post_init__(self) -> None:
         if self.norm is not None:
-            check.function(self.norm, "norm")
-        check.function(self.activation, "activation")
+            check.block(self.norm, "norm")
+        check.block(self.activation, "activation")
         check.choice(self.padding, ("same", "valid", "symmetric", "floor"), "padding")
         if not isinstance(self.initializer, str | dict):
             raise TypeError(

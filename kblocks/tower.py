@@ -106,7 +106,7 @@ def triplet(
 
     Raises:
         TypeError: `tower` is a plain function, each call of which would make new weights.
-        ValueError: not three inputs, or inputs of different shapes.
+        ValueError: not three inputs, or inputs of different shapes, or `distance` does not give `(batch, 1)`.
 
     Source: Schroff, Kalenichenko and Philbin, "FaceNet", 2015, arXiv 1503.03832, section 3.1.
 
@@ -118,8 +118,10 @@ def triplet(
     check.function(distance, "distance")
     part = scope(name, "triplet")
     anchor, positive, negative = embed(inputs, tower, joint_norm=joint_norm, name=part("inputs"))
-    near = distance([anchor, positive], name=part("positive"))
-    far = distance([anchor, negative], name=part("negative"))
+    pairs = {"positive": [anchor, positive], "negative": [anchor, negative]}
+    near, far = (distance(pair, name=part(place)) for place, pair in pairs.items())
+    if tuple(near.shape[1:]) != (1,):
+        raise ValueError(f"`distance` must give a tensor of shape (batch, 1); got {tuple(near.shape)}")
     # Under a mixed policy a plain concatenation would round the two to half precision.
     return layers.Concatenate(dtype="float32", name=part("out"))([near, far])
 
@@ -144,7 +146,7 @@ def embed(
 
     Raises:
         TypeError: `tower` is a plain function, each call of which would make new weights.
-        ValueError: no inputs, or inputs of different shapes.
+        ValueError: no inputs, or inputs of different shapes, or several outputs where the batches are joined.
 
     >>> tower = as_model(lambda x, name: layers.Dense(4, name=name)(x), (8,), name="tower")
     >>> [y.shape for y in embed([keras.Input((8,)), keras.Input((8,))], tower)]
@@ -158,8 +160,10 @@ def embed(
         )
     if not joint_norm:
         return [tower(x) for x in inputs]
-    joint = layers.Concatenate(axis=0, name=name)(inputs)
-    return list(ops.split(tower(joint), len(inputs), axis=0))
+    outputs = tower(layers.Concatenate(axis=0, name=name)(inputs))
+    if isinstance(outputs, list | tuple | dict):
+        raise ValueError(f"`tower` must give one tensor for `joint_norm`; {tower.name} gives {len(outputs)}")
+    return list(ops.split(outputs, len(inputs), axis=0))
 
 
 def fuse(

@@ -41,16 +41,17 @@ def profile(model: keras.Model) -> Profile:
 
     Raises:
         TypeError: `model` is not a functional or sequential model.
-        ValueError: a size is unknown on which the count depends.
+        ValueError: a size is unknown on which the count depends, or a layer with matrices is of an unknown kind.
 
     >>> x = keras.Input((784,))
     >>> profile(keras.Model(x, layers.Dense(10)(layers.Dense(64)(x))))
     Profile(params=50890, trainable_params=50890, macs=50816)
     """
+    macs = _model_macs(model)
     return Profile(
         params=sum(math.prod(weight.shape) for weight in model.weights),
         trainable_params=sum(math.prod(weight.shape) for weight in model.trainable_weights),
-        macs=_model_macs(model),
+        macs=macs,
     )
 
 
@@ -61,7 +62,7 @@ def _model_macs(model: keras.Model) -> int:
         # `layer.input` would be that of the layer's first call, which may be in another model.
         shape, total = tuple(model.input_shape), 0
         for layer in model.layers:
-            total += layer_macs(layer, {"inputs": shape})
+            total += layer_macs(layer, {_first_argument(layer): shape})
             shape = tuple(layer.compute_output_shape(shape))
         return total
     # A subclass's graph is in no configuration, even where it has one.
@@ -101,14 +102,35 @@ def _shapes(layer: keras.layers.Layer, node: dict[str, Any]) -> dict[str, Shape]
     return {argument: tuple(value["config"]["shape"]) for argument, value in arguments.items() if is_tensor(value)}
 
 
+def _first_argument(layer: keras.layers.Layer) -> str:
+    return next(iter(inspect.signature(layer.call).parameters))
+
+
 def layer_macs(layer: keras.layers.Layer, shapes: dict[str, Shape]) -> int:
     """Multiply-adds of one example in one call of a layer, by the shapes of the call's tensors by argument."""
     if isinstance(layer, keras.Model):
-        return _model_macs(layer)
+        return _model_macs(_at(layer, list(shapes.values())))
+    if isinstance(layer, layers.TimeDistributed):
+        (inputs,) = shapes.values()
+        return _size(layer, inputs[1:2]) * layer_macs(layer.layer, {"inputs": (inputs[0], *inputs[2:])})
+    if isinstance(layer, layers.Bidirectional):
+        return layer_macs(layer.forward_layer, shapes) + layer_macs(layer.backward_layer, shapes)
     for kinds, count in COUNTS.items():
         if isinstance(layer, kinds):
             return count(layer, **shapes)
+    if not isinstance(layer, FREE) and any(len(weight.shape) > 1 for weight in layer.weights):
+        raise ValueError(f"`model` must be of layers whose products are known; got {layer!r}")
     return 0
+
+
+def _at(model: keras.Model, shapes: list[Shape]) -> keras.Model:
+    """The model at the sizes of a call, where its own are unknown."""
+    own = getattr(model, "inputs", None) or ()
+    if len(shapes) != len(own) or not any(None in x.shape[1:] for x in own):
+        return model
+    inputs = [keras.Input(shape[1:], dtype=x.dtype) for x, shape in zip(own, shapes, strict=True)]
+    plain = keras.Model(model.inputs, model.outputs)
+    return keras.models.clone_model(plain, input_tensors=inputs, clone_function=lambda layer: layer)
 
 
 def _conv(layer: Any, inputs: Shape) -> int:
@@ -132,6 +154,13 @@ def _conv_transpose(layer: Any, inputs: Shape) -> int:
 
 def _dense(layer: Any, inputs: Shape) -> int:
     return _size(layer, inputs[1:-1]) * math.prod(layer.kernel.shape)
+
+
+def _recurrent(layer: Any, sequences: Shape) -> int:
+    """At each step one product with the input's kernel and one with the state's."""
+    return _size(layer, sequences[1:2]) * sum(
+        math.prod(kernel.shape) for kernel in (layer.cell.kernel, layer.cell.recurrent_kernel)
+    )
 
 
 def _einsum_dense(layer: Any, inputs: Shape) -> int:
@@ -177,4 +206,11 @@ COUNTS: dict[tuple[type, ...], Callable[..., int]] = {
     (layers.Dense,): _dense,
     (layers.EinsumDense,): _einsum_dense,
     (layers.MultiHeadAttention,): _attention,
+    (layers.LSTM, layers.GRU, layers.SimpleRNN): _recurrent,
 }
+
+# Their weights are looked up, added, or multiplied value by value.
+FREE = (
+    *(layers.Embedding, layers.PReLU, layers.Normalization),
+    *(layers.LayerNormalization, layers.RMSNormalization, layers.BatchNormalization, layers.GroupNormalization),
+)

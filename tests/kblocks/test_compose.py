@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from kblocks import compose, conv, residual
+from kblocks import compose, conv, convnext, pool, residual
 from kblocks.style import RELU_BN, SWISH_BN
 
 
@@ -133,6 +133,36 @@ def test_stage_hands_everything_down():
         (16, {"stride": 1, "drop_path": 0.1, "style": SWISH_BN, "name": "s_unit2"}),
         (16, {"stride": 1, "drop_path": 0.2, "style": SWISH_BN, "name": "s_unit3"}),
     ]
+
+
+@pytest.mark.parametrize("style", [None, RELU_BN])
+def test_without_a_style_the_unit_keeps_its_own(style):
+    x = keras.Input((8, 8, 4))
+    unit = partial(residual.basic, style=SWISH_BN)
+    model = keras.Model(x, compose.stage(x, unit, 4, 1, style=style, name="s"))
+    assert model.get_layer("s_unit1_out").activation.__name__ == ("relu" if style else "silu")
+    kinds = [type(y) for y in keras.Model(x, compose.stage(x, convnext.block, 4, 1)).layers]
+    assert layers.LayerNormalization in kinds
+    assert layers.BatchNormalization not in kinds
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: compose.stage(x, residual.basic, 4, 1, drop_paths=0.1), "`drop_paths` must hold one rate for each"),
+        (lambda x: compose.drop_path_schedule(0.1, 3), "`depths` must hold the number of units of each stage; got 3"),
+        (lambda x: compose.layer_scale(x, "a"), "`initial` must be a number; got 'a'"),
+        (lambda x: compose.branches(x, [times(2)], merge="add"), "`merge` must be a function"),
+        (lambda x: compose.skip(x, times(2), shortcut=3), "`shortcut` must be a function"),
+        (lambda x: residual.basic(x, 4, shortcut="projection"), "`shortcut` must be a function"),
+        (lambda x: residual.preact_basic(x, 4, shortcut=None), "`shortcut` must be a function"),
+        (lambda x: residual.basic(x, 4, attention="se"), "`attention` must be a function"),
+        (lambda x: pool.global_pool(3), "`x` must hold tensors; got 3"),
+    ],
+)
+def test_what_is_no_function_and_no_list(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(keras.Input((8, 8, 4)))
 
 
 def test_stage_drops_nothing_unless_told():

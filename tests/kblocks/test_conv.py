@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 
 from kblocks import conv, mlp
-from kblocks.style import RELU, RELU_BN, Style, activation, linear
+from kblocks.style import RELU, RELU_BN, Style, activation, linear, relu
 
 SYMMETRIC = replace(RELU_BN, padding="symmetric")
 VALID = replace(RELU_BN, padding="valid")
@@ -210,10 +210,43 @@ class TestWithoutNormalisation:
         assert [layer.name for layer in model.layers[1:]] == ["probe", "probe_norm", "probe_act"]
         assert model.get_layer("probe").activation is keras.activations.linear
 
+    def test_it_is_the_style_s(self, order, arguments, leaf):
+        if leaf:
+            with pytest.raises(TypeError, match=r"`activation` must be the style's, .*; got 'relu'"):
+                order(keras.Input((9, 7, 4)), *arguments, activation="relu")
+
     def test_nor_does_a_layer_alone(self, order, arguments, leaf, scramble):
         if leaf:
             model, _ = model_of(scramble, leaf, *arguments, style=RELU)
             assert model.get_layer("probe").activation is keras.activations.linear
+
+
+@pytest.mark.parametrize("order", [conv.conv_norm, conv.norm_act_conv])
+def test_other_orders_take_no_activation_either(order):
+    with pytest.raises(TypeError, match=r"`activation` must be the style's, .*; got 'relu'"):
+        order(keras.Input((9, 7, 4)), 6, activation="relu")
+
+
+@pytest.mark.parametrize(
+    ("leaf", "arguments"), [(conv.conv, (6,)), (conv.depthwise_conv, ()), (conv.separable_conv, (6,))]
+)
+class TestLeaves:
+    @pytest.mark.parametrize("function", ["nope", relu, keras.activations.relu])
+    def test_an_activation_is_a_name(self, leaf, arguments, function):
+        with pytest.raises(ValueError, match="`activation` must be a name that keras"):
+            leaf(keras.Input((9, 7, 4)), *arguments, activation=function)
+
+    @pytest.mark.parametrize(
+        ("name", "error", "message"),
+        [
+            ("", ValueError, "`name` must be a layer's own; got ''"),
+            ("a/b", ValueError, "`name` must not contain '/'; got 'a/b'"),
+            (3, TypeError, "`name` must be a string or None; got 3"),
+        ],
+    )
+    def test_wrong_names(self, leaf, arguments, name, error, message):
+        with pytest.raises(error, match=message):
+            leaf(keras.Input((9, 7, 4)), *arguments, name=name)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

@@ -81,12 +81,18 @@ def test_a_transition_leaves_out_what_fills_no_window(padding):
     assert dense.transition(x, style=Style(padding=padding)).shape == (None, 3, 4, 2)
 
 
-@pytest.mark.parametrize(("compression", "channels", "left"), [(1, 5, 5), (0.5, 5, 2), (0.3, 4, 1)])
+@pytest.mark.parametrize(("compression", "channels", "left"), [(1, 5, 5), (0.5, 5, 2), (0.3, 4, 1), (0.29, 100, 29)])
 def test_the_compression_rounds_down(compression, channels, left):
     assert dense.transition(keras.Input((4, 4, channels)), compression=compression).shape == (None, 2, 2, left)
 
 
-@pytest.mark.parametrize("compression", [0, 0.2, 1.25, -1])
+@pytest.mark.parametrize("compression", [0, -1, None])
+def test_a_compression_is_a_positive_number(compression):
+    with pytest.raises(ValueError, match=f"`compression` must be a positive number; got {compression}"):
+        dense.transition(keras.Input((4, 4, 4)), compression=compression)
+
+
+@pytest.mark.parametrize("compression", [0.2, 1.25])
 def test_a_compression_that_leaves_nothing_or_widens_is_refused(compression):
     message = f"`compression` must leave at least one channel and add none; got {compression} of 4 channels"
     with pytest.raises(ValueError, match=message):

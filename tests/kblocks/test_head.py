@@ -81,6 +81,16 @@ def test_there_is_no_softmax(function):
     assert not [layer for layer in model.layers if isinstance(layer, layers.Softmax)]
 
 
+@pytest.mark.parametrize("function", [head.classifier, head.logits])
+def test_the_regulariser_reaches_the_logits(function):
+    x = keras.Input((8,))
+    style = replace(RELU, regularizer={"class_name": "L2", "config": {"l2": 0.5}})
+    model = keras.Model(x, function(x, 3, style=style))
+    (kernel,) = (ops.convert_to_numpy(w) for w in model.weights if len(w.shape) == 2)
+    assert [float(loss) for loss in model.losses] == pytest.approx([0.5 * (kernel**2).sum()])
+    assert not keras.Model(x, function(x, 3)).losses
+
+
 def test_auxiliary_is_that_of_the_paper():
     x = keras.Input((14, 14, 512))
     model = keras.Model(x, head.auxiliary(x, 1000, style=RELU, name="aux"))
@@ -118,7 +128,7 @@ def test_auxiliary_reads_its_style():
     x = keras.Input((8, 8, 4))
     style = replace(SWISH_BN, regularizer={"class_name": "L2", "config": {"l2": 1.0}})
     model = keras.Model(x, head.auxiliary(x, 3, style=style, name="aux"))
-    assert len(model.losses) == 2
+    assert len(model.losses) == 3
     assert model.get_layer("aux_dense").activation.__name__ == "silu"
     assert "aux_conv_norm" in [layer.name for layer in model.layers]
 

@@ -297,3 +297,9 @@ def test_padded_pools_need_known_sizes():
     message = r"`x` must have known sizes for `pad_pools`; got shape \(None, None, 8, 4\)"
     with pytest.raises(ValueError, match=message):
         nasnet.reduction_cell((keras.Input((None, 8, 4)), None), 4, pad_pools=True)
+
+
+@pytest.mark.parametrize("cell", [nasnet.normal_cell, nasnet.reduction_cell])
+def test_nothing_before_is_not_halved(cell):
+    with pytest.raises(ValueError, match="`halve_previous` must be False where `previous` is None; got True"):
+        cell((keras.Input((7, 7, 8)), None), 8, halve_previous=True)

@@ -40,6 +40,16 @@ def macs(shape, layer):
         ((3, 8), layers.EinsumDense("abc,bcd->ad", output_shape=(5,)), 3 * 8 * 5),
         ((3, 8), layers.EinsumDense("abc,cd->ad", output_shape=(5,)), 3 * 8 * 5),
         ((3, 8), layers.EinsumDense("...d,d->...d", output_shape=(8,)), 3 * 8),
+        ((3, 8), layers.TimeDistributed(layers.Dense(5)), 3 * 8 * 5),
+        ((3, 9, 7, 4), layers.TimeDistributed(layers.Conv2D(6, 3, padding="same")), 3 * 9 * 7 * 9 * 4 * 6),
+        ((5, 8), layers.LSTM(3), 5 * 4 * (8 * 3 + 3 * 3)),
+        ((5, 8), layers.GRU(3), 5 * 3 * (8 * 3 + 3 * 3)),
+        ((5, 8), layers.SimpleRNN(3), 5 * (8 * 3 + 3 * 3)),
+        ((5, 8), layers.Bidirectional(layers.LSTM(3)), 2 * 5 * 4 * (8 * 3 + 3 * 3)),
+        ((5,), layers.Embedding(7, 3), 0),
+        ((9, 7, 4), layers.PReLU(), 0),
+        ((9, 7, 4), layers.Normalization(mean=[1.0] * 4, variance=[1.0] * 4), 0),
+        ((9, 7, 4), layers.LayerNormalization(axis=(1, 2, 3)), 0),
         ((9, 7, 4), layers.BatchNormalization(), 0),
         ((9, 7, 4), layers.MaxPooling2D(2), 0),
         ((9, 7, 4), layers.Activation("relu"), 0),
@@ -196,6 +206,33 @@ class SubclassedFunctional(keras.Model):
 def around(model):
     x = keras.Input((4,))
     return keras.Model(x, model(x))
+
+
+class Bilinear(layers.Layer):
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], shape[-1]))
+
+    def call(self, x):
+        return x @ self.kernel
+
+
+def test_products_that_are_not_known_are_not_zero():
+    x = keras.Input((4,))
+    with pytest.raises(ValueError, match="`model` must be of layers whose products are known; got <Bilinear"):
+        profile(keras.Model(x, Bilinear(name="mine")(x)))
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_a_model_of_any_size_within_one_of_known_size(sequential):
+    x = keras.Input((None, None, 3))
+    inner = keras.Model(x, residual.basic(x, 8, stride=2))
+    if sequential:
+        inner = keras.Sequential([keras.Input((None, None, 3)), inner])
+    y = keras.Input((8, 8, 3))
+    expected = 4 * 4 * 9 * (3 * 8 + 8 * 8) + 4 * 4 * 3 * 8
+    assert profile(keras.Model(y, inner(y))).macs == expected
+    with pytest.raises(ValueError, match="`model` must have known sizes"):
+        profile(inner)
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,12 @@ def test_the_initialiser_and_the_regulariser_reach_the_kernels():
 @pytest.mark.parametrize(
     ("field", "value", "error", "message"),
     [
-        ("norm", "batch", TypeError, "`norm` must be a function of a tensor; got 'batch'"),
-        ("activation", "relu", TypeError, "`activation` must be a function of a tensor; got 'relu'"),
-        ("activation", None, TypeError, "`activation` must be a function of a tensor; got None"),
+        ("norm", "batch", TypeError, "`norm` must be a function .* got 'batch'"),
+        ("activation", "relu", TypeError, "`activation` must be a function .* got 'relu'"),
+        ("activation", None, TypeError, "`activation` must be a function .* got None"),
+        ("activation", keras.activations.relu, TypeError, "`activation` must be a function .* got <function relu"),
+        ("activation", keras.layers.ReLU, TypeError, "`activation` must be a function .* got <class "),
+        ("norm", keras.layers.BatchNormalization, TypeError, "`norm` must be a function .* got <class "),
         ("padding", "full", ValueError, "`padding` must be one of 'same', 'valid', 'symmetric', 'floor'; got 'full'"),
         ("initializer", None, TypeError, "`initializer` must be a name or a configuration; got None"),
         ("regularizer", 1e-4, TypeError, "`regularizer` must be a name, a configuration or None; got 0.0001"),

@@ -192,6 +192,22 @@ def test_counts_of_inputs_are_checked():
         tower.siamese(inputs(2, 6), shared, merge="concat")
 
 
+def test_a_distance_is_one_number_a_pair():
+    inputs = [keras.Input((8,)) for _ in range(3)]
+    shared = tower.as_model(lambda x, name: layers.Dense(4, name=name)(x), (8,))
+    with pytest.raises(ValueError, match=r"`distance` must give a tensor of shape \(batch, 1\); got \(None, 4\)"):
+        tower.triplet(inputs, shared, distance=tower.abs_difference)
+
+
+def test_joint_batches_are_of_one_tensor():
+    x = keras.Input((8,))
+    two = keras.Model(x, [layers.Dense(2)(x), layers.Dense(3)(x)], name="two")
+    inputs = [keras.Input((8,)) for _ in range(2)]
+    assert [len(y) for y in tower.embed(inputs, two)] == [2, 2]
+    with pytest.raises(ValueError, match="`tower` must give one tensor for `joint_norm`; two gives 2"):
+        tower.embed(inputs, two, joint_norm=True)
+
+
 @pytest.mark.parametrize("joint_norm", [False, True])
 def test_triplet_puts_the_positive_first(joint_norm, numbers, evaluate):
     shared = tower.as_model(dense, (6,), name="shared")
