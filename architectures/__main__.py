@@ -1,5 +1,6 @@
 """`python -m architectures [PATTERN]` prints the table of all architectures, or of those that match."""
 
+import difflib
 import sys
 
 from rich.console import Console
@@ -7,16 +8,20 @@ from rich.table import Table
 
 from architectures import family, names, variant
 
+USAGE = "usage: python -m architectures [PATTERN]"
+
 
 def main(arguments: list[str]) -> int:
     """Prints the table; 1 if nothing matches."""
+    if arguments in (["-h"], ["--help"]):
+        print(f"{USAGE}: prints the table of all architectures, or of those that match a shell pattern, as 'resnet*'")
+        return 0
     pattern = arguments[0] if arguments else "*"
     found = names(pattern)
-    if not found or len(arguments) > 1 or pattern.startswith("-"):
-        print(
-            f"usage: python -m architectures [PATTERN]; no architecture matches {' '.join(arguments)!r}",
-            file=sys.stderr,
-        )
+    if not found or len(arguments) > 1:
+        close = difflib.get_close_matches(pattern.lower(), names(), n=3)
+        hint = f" (the closest are {', '.join(close)})" if close else ""
+        print(f"{USAGE}; no architecture matches {' '.join(arguments)!r}{hint}", file=sys.stderr)
         return 1
     table = Table(title=f"{len(found)} architectures")
     for heading in ("architecture", "family", "input", "source"):
@@ -26,8 +31,9 @@ def main(arguments: list[str]) -> int:
     table.columns.append(table.columns.pop(3))
     for name in found:
         row = variant(name)
+        told = f"{row.source}; {row.departures}" if row.departures else row.source
         shape = ", ".join("×".join(map(str, shape)) for shape in row.input_shapes)
-        table.add_row(name, family(name), shape, f"{row.classes:,}", f"{row.params:,}", f"{row.macs:,}", row.source)
+        table.add_row(name, family(name), shape, f"{row.classes:,}", f"{row.params:,}", f"{row.macs:,}", told)
     # A pipe has no width of its own; sources then stand on one line each.
     Console(width=None if sys.stdout.isatty() else 1000).print(table)
     return 0

@@ -10,7 +10,7 @@ from keras.layers import LayerNormalization
 
 import kblocks as kb
 from architectures.porting import numbered
-from architectures.variant import Variant, classify
+from architectures.variant import Variant, check_depths, classify
 from kblocks import Style, check
 from kblocks.compose import Unit, drop_path_schedule
 from kblocks.naming import scope
@@ -85,15 +85,12 @@ def backbone(x: KerasTensor, spec: ConvNeXt, *, name: str | None = None) -> Kera
     Raises:
         ValueError: `x` is not of rank 4 or too small for the strides, or `depths` and `widths` differ in length.
     """
-    if not spec.depths:
-        raise ValueError(f"`depths` must hold at least one stage; got {spec.depths}")
-    if len(spec.depths) != len(spec.widths):
-        raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
+    check_depths(spec.depths, spec.widths)
     part = scope(name, "convnext")
     rates = drop_path_schedule(spec.drop_path, spec.depths)
     x = spec.stem(x, spec.widths[0], style=spec.style, name=part("stem"))
     halvings = len(spec.depths) - 1
-    check.min_size(x, 2**halvings, f"{halvings} halvings after the stem", kb.stem.HINT)
+    check.min_size(x, 2**halvings, f"{halvings} halvings", kb.stem.HINT, "what leaves the stem")
     for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
         # convnext_tiny: 56 × 56 × 96, 28 × 28 × 192, 14 × 14 × 384, 7 × 7 × 768
         x = kb.compose.stage(
@@ -142,8 +139,11 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
 
 
 def build(spec: ConvNeXt, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone, normalisation and head; what is pooled is normalised after the pooling."""
+    """Backbone, normalisation and head; a mean or largest value is normalised after the pooling."""
     x = backbone(inputs[0], spec, name="")
+    if pooling == "flatten":  # each position by itself, as without a pooling
+        x = global_pool(normalize(x, style=spec.style, name="norm"), pooling, name="pool")
+        return classify(x, classes, None, style=spec.style)
     if classes or pooling:
         x = global_pool(x, pooling or "avg", name="pool")
     x = normalize(x, style=spec.style, name="norm")

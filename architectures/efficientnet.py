@@ -16,7 +16,7 @@ from keras import KerasTensor
 
 import kblocks as kb
 from architectures.dilation import dilations
-from architectures.variant import Variant, classify
+from architectures.variant import Variant, check_stages, classify
 from kblocks import Style, check
 from kblocks.attention import squeeze_excite
 from kblocks.compose import Unit, drop_path_schedule
@@ -252,6 +252,7 @@ def backbone(x: KerasTensor, spec: EfficientNet, *, name: str | None = None) -> 
         ValueError: `x` is not of rank 4, `width` or `depth` is not a positive number, or the output stride is not one
             that the network passes.
     """
+    check_stages(spec.stages, "unit, kernel_size, expansion, filters, depth, stride")
     check.positive_number(spec.depth, "depth")
     part = scope(name, "efficientnet")
     scale = partial(scale_width, factor=spec.width, least_share=spec.least_share, argument="width")

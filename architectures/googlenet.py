@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.variant import Variant, classify
+from architectures.variant import Variant, check_stages, classify
 from kblocks import Style
 from kblocks.naming import scope
 from kblocks.style import Block
@@ -113,6 +113,9 @@ def build(
 
 def _stages(x: KerasTensor, spec: GoogLeNet, name: str | None) -> tuple[KerasTensor, list[KerasTensor]]:
     """The features, and the outputs of the second stage's modules."""
+    check_stages(spec.stages)
+    for stage in spec.stages:
+        check_stages(stage, "1×1, 3×3, 5×5, pool")
     part = scope(name, "googlenet")
     middle = []
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 28 × 28 × 192

@@ -9,7 +9,7 @@ from keras import KerasTensor
 
 import kblocks as kb
 from architectures import porting
-from architectures.variant import Variant, classify
+from architectures.variant import Variant, check_stages, classify
 from kblocks import Style, check
 from kblocks.inception import v3_a, v3_b, v3_c, v3_d, v3_e
 from kblocks.naming import scope
@@ -78,11 +78,10 @@ def backbone(x: KerasTensor, spec: InceptionV3, *, name: str | None = None) -> K
     Raises:
         ValueError: `x` is not of rank 4, or too small for the stem or for the stages.
     """
-    if not spec.stages:
-        raise ValueError(f"`stages` must hold at least one stage; got {spec.stages}")
+    check_stages(spec.stages)
     part = scope(name, "inception")
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 35 × 35 × 192
-    check.min_size(x, 2 ** len(spec.stages) - 1, f"the {len(spec.stages)} stages after the stem")
+    check.min_size(x, 2 ** len(spec.stages) - 1, f"{len(spec.stages)} stages", subject="what leaves the stem")
     for i, stage in enumerate(spec.stages, 1):  # 35 × 35 × 288, 17 × 17 × 768, 8 × 8 × 2048
         for j, module in enumerate(stage, 1):
             x = module(x, style=spec.style, name=part(f"stage{i}_unit{j}"))

@@ -99,7 +99,7 @@ def backbone(x: KerasTensor, spec: InceptionResNet, *, name: str | None = None) 
     part = scope(name, "inception_resnet")
     *rates, last_rate = drop_path_schedule(spec.drop_path, (*spec.depths, 1))
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 35 × 35 × 192
-    check.min_size(x, 2**count - 1, f"the {count} stages after the stem")
+    check.min_size(x, 2**count - 1, f"{count} stages", subject="what leaves the stem")
     for i, (module, unit, depth) in enumerate(zip(spec.modules, spec.units, spec.depths, strict=True), 1):
         # 35 × 35 × 320, 17 × 17 × 1088, 8 × 8 × 2080
         x = module(x, style=spec.style, name=part(f"stage{i}_module"))

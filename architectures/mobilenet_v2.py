@@ -10,7 +10,7 @@ from keras import KerasTensor
 import kblocks as kb
 from architectures.dilation import dilations
 from architectures.porting import unit_layers
-from architectures.variant import Variant, classify
+from architectures.variant import Variant, check_stages, classify
 from kblocks import Style
 from kblocks.mobile import inverted_residual, scale_width
 from kblocks.naming import scope
@@ -97,6 +97,7 @@ def backbone(x: KerasTensor, spec: MobileNetV2, *, name: str | None = None) -> K
         ValueError: `x` is not of rank 4 or too small for the stem, `alpha` is not a positive number, or the output
             stride is not one that the network passes.
     """
+    check_stages(spec.stages, "expansion, filters, depth, stride")
     part = scope(name, "mobilenet_v2")
     scale = partial(scale_width, factor=spec.alpha, argument="alpha")
     strides = [stride for *_, stride in spec.stages]

@@ -10,7 +10,7 @@ from keras import KerasTensor
 import kblocks as kb
 from architectures.dilation import dilations
 from architectures.porting import unit_layers
-from architectures.variant import Variant, classify
+from architectures.variant import Variant, check_stages, classify
 from kblocks import Style
 from kblocks.attention import squeeze_excite
 from kblocks.mobile import inverted_residual, scale_width
@@ -170,6 +170,9 @@ def backbone(x: KerasTensor, spec: MobileNetV3, *, name: str | None = None) -> K
         ValueError: `x` is not of rank 4 or too small for the stem, `alpha` is not a positive number, or the output
             stride is not one that the network passes.
     """
+    check_stages(spec.stages)
+    for stage in spec.stages:
+        check_stages(stage, "kernel_size, width, filters, attended, styled, stride")
     part = scope(name, "mobilenet_v3")
     plain = replace(spec.style, activation=relu)
     strides = [stride for stage in spec.stages for *_, stride in stage]

@@ -9,9 +9,8 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.variant import Variant, classify
+from architectures.variant import Variant, check_depths, classify
 from kblocks import Style
-from kblocks.check import positive
 from kblocks.compose import drop_path_schedule
 from kblocks.naming import scope
 from kblocks.style import Block, activate, batch_norm
@@ -96,7 +95,8 @@ def backbone(x: KerasTensor, spec: NASNet, *, name: str | None = None) -> KerasT
         cell of `spec.stem_widths` and each stage after the first.
 
     Raises:
-        ValueError: `x` is not of rank 4 or too small for the stem, or `depths` and `widths` differ in length.
+        ValueError: `x` is not of rank 4, too small for the stem or, in Keras's rows, of unknown size, or `depths` and
+            `widths` differ in length.
     """
     part = scope(name, "nasnet")
     cells = list(_cells(spec))
@@ -113,14 +113,10 @@ def backbone(x: KerasTensor, spec: NASNet, *, name: str | None = None) -> KerasT
 
 def _cells(spec: NASNet) -> Iterator[tuple[str, Block, int, bool]]:
     """Each cell's name, function and width, and whether the one after it takes its `previous` and not its `x`."""
-    if not spec.depths:
-        raise ValueError(f"`depths` must hold at least one stage; got {spec.depths}")
-    if len(spec.depths) != len(spec.widths):
-        raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
+    check_depths(spec.depths, spec.widths)
     for i, width in enumerate(spec.stem_widths, 1):
         yield f"stem_reduction{i}", spec.reduction, width, False
     for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
-        positive(depth, "depths")
         if i > 1:
             yield f"stage{i}_reduction", spec.reduction, width, spec.skip_reduction
         for j in range(1, depth + 1):

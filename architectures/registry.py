@@ -36,6 +36,8 @@ from architectures import (
 )
 from architectures.preprocessing import PREPROCESS, preprocess
 from architectures.variant import Shape, Variant, shapes
+from kblocks import check
+from kblocks.naming import resolve
 
 # What an override must be, by what it replaces; the first that fits.
 KINDS = (
@@ -47,12 +49,16 @@ KINDS = (
     (str, "a string"),
 )
 
+# The overrides that are shares, of which 1 would leave nothing.
+RATES = ("dropout", "drop_path")
+
 # The sides of images for which the networks of larger ones were not made: those of MNIST and CIFAR, and below.
 SMALL = 32
 
 # The overrides that say how small an image becomes, each with what leaves more of it.
 DOWN_SAMPLING = {
-    "stem": "`stem=kblocks.stem.cifar` and `stem=kblocks.stem.mnist` leave more, any `stem=` asks for it",
+    "stem": "`stem=kblocks.stem.mnist` at 28×28 and `kblocks.stem.cifar` at 32×32, before activations "
+    "`kblocks.stem.bare`, leave more, any `stem=` asks for it",
     "pools": "fewer `pools=` leave more, any `pools=` asks for it",
 }
 
@@ -100,9 +106,14 @@ _KERAS_FAMILIES = tuple(module for module in FAMILIES if hasattr(module, "keras_
 def names(pattern: str = "*") -> list[str]:
     """The names of all rows that match a shell pattern, family by family.
 
+    Raises:
+        TypeError: the pattern is no string.
+
     >>> names("resnet*_v1_5")
     ['resnet50_v1_5']
     """
+    if not isinstance(pattern, str):
+        raise TypeError(f"`pattern` must be a shell pattern; got {pattern!r}")
     return [name for name in _FAMILY_OF if fnmatch.fnmatchcase(name, pattern)]
 
 
@@ -166,13 +177,16 @@ def create(
     Raises:
         ValueError: no row has that name, an argument is out of its range, or the input is too small for the network: of
             images of up to 32×32 more than 1×1 must be left, unless a `stem=` or `pools=` is given.
-        TypeError: an override is no field of the spec.
+        TypeError: an override is no field of the spec, or an argument of the wrong type.
         FileNotFoundError: there is no file `weights`.
 
     >>> create("lenet5").count_params()
     61706
     """
     module, row = _family_of(arch), variant(arch)
+    if name == "":
+        raise ValueError("`name` must not be empty; got ''")
+    name = resolve(arch if name is None else name, "")
     wanted = row.input_shapes if input_shape is None else shapes(input_shape)
     if len(wanted) != len(row.input_shapes):
         raise ValueError(f"`input_shape` must give {len(row.input_shapes)} input(s) for {arch}; got {input_shape!r}")
@@ -181,6 +195,8 @@ def create(
         raise ValueError(f"`classes` must be an integer of at least 0; got {classes!r}")
     if pooling not in (None, "avg", "max", "flatten"):
         raise ValueError(f"`pooling` must be 'avg', 'max', 'flatten' or None; got {pooling!r}")
+    if preprocessing not in (None, True, False):
+        raise TypeError(f"`preprocessing` must be True, False or None; got {preprocessing!r}")
     if weights is not None:
         loading.check(arch, row, weights)
     prepared = weights is not None and loading.prepares(weights) and row.preprocessing is not None
@@ -195,7 +211,7 @@ def create(
     try:
         images = [preprocess(inputs[0], row.preprocessing, name=PREPROCESS)] if preprocessing else inputs
         outputs = module.build(spec, images, int(classes), pooling)
-        model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=name or arch)
+        model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=name)
         _check_end(model, spec, overrides)
     except ValueError as error:
         raise ValueError(f"{arch} can't be built for inputs of {_text(wanted)}: {error}") from error
@@ -231,7 +247,7 @@ def port_from_keras(model: keras.Model, keras_model: keras.Model, *, skip: Colle
 
 
 def _family_of(arch: str) -> ModuleType:
-    if arch not in _FAMILY_OF:
+    if not isinstance(arch, str) or arch not in _FAMILY_OF:
         close = difflib.get_close_matches(str(arch), _FAMILY_OF, n=3)
         hint = f"the closest are {', '.join(close)}" if close else "python -m architectures lists them"
         raise ValueError(f"`arch` must be the name of an architecture; got {arch!r} ({hint})")
@@ -252,12 +268,16 @@ def _override(arch: str, spec: Any, overrides: dict[str, Any]) -> Any:
         )
         if not isinstance(value, kind):
             raise TypeError(f"{arch} takes {what} for the override `{key}`; got {value!r}")
+        if key in RATES:
+            check.fraction(value, key)
     return dataclasses.replace(spec, **overrides)
 
 
 def _check_end(model: keras.Model, spec: Any, overrides: Collection[str]) -> None:
     """Raises where of a small image a single position is left, which nobody asked for."""
     ways = [way for field, way in DOWN_SAMPLING.items() if hasattr(spec, field)]
+    if getattr(spec, "stem", None) in (kb.stem.mnist, kb.stem.cifar, kb.stem.bare):
+        ways = ["any `stem=` asks for it"]
     if not ways or not DOWN_SAMPLING.keys().isdisjoint(overrides):
         return
     pools = [layer.input for layer in model.layers if layer.name == "pool"]

@@ -11,7 +11,7 @@ from keras import KerasTensor
 
 import kblocks as kb
 from architectures.dilation import dilations
-from architectures.variant import Variant, classify
+from architectures.variant import Variant, check_depths, classify
 from kblocks import Style
 from kblocks.compose import Unit, drop_path_schedule
 from kblocks.naming import scope
@@ -155,10 +155,7 @@ def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasT
         ValueError: `x` is not of rank 4 or too small for the stem, `depths` and `widths` differ in length, or the
             output stride is not one that the network passes.
     """
-    if not spec.depths:
-        raise ValueError(f"`depths` must hold at least one stage; got {spec.depths}")
-    if len(spec.depths) != len(spec.widths):
-        raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
+    check_depths(spec.depths, spec.widths)
     part = scope(name, "resnet")
     unit = spec.unit if spec.shortcut is None else partial(spec.unit, shortcut=spec.shortcut)
     halvings = _strides(spec)

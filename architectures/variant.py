@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import KerasTensor, Model
 
-from kblocks import RELU_BN, Style, head
+from kblocks import RELU_BN, Style, check, head
 from kblocks.pool import global_pool
 
 Shape = tuple[int | None, ...]
@@ -69,6 +69,26 @@ def _is_shape(shape: Any) -> bool:
         and len(shape) > 0
         and all(n is None or (isinstance(n, Integral) and not isinstance(n, bool) and n > 0) for n in shape)
     )
+
+
+def check_depths(depths: Any, widths: Any) -> None:
+    """Raise unless there is a number of units and a width for each stage, and a stage."""
+    for sizes, argument in ((depths, "depths"), (widths, "widths")):
+        if not isinstance(sizes, tuple) or not sizes:
+            raise ValueError(f"`{argument}` must hold at least one stage; got {sizes!r}")
+        for size in sizes:
+            check.positive(size, argument)
+    if len(depths) != len(widths):
+        raise ValueError(f"`depths` and `widths` must be of one length; got {depths} and {widths}")
+
+
+def check_stages(stages: Any, fields: str = "") -> None:
+    """Raise unless there is a stage and each is a tuple, of as many values as `fields` names, or of at least one."""
+    wanted = len(fields.split(", ")) if fields else None
+    for stage in stages or [None]:
+        if not isinstance(stage, tuple) or not stage or len(stage) != (wanted or len(stage)):
+            rule = f"tuples ({fields})" if fields else "tuples of units"
+            raise ValueError(f"`stages` must hold at least one stage, all {rule}; got {stages!r}")
 
 
 def classify(

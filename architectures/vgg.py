@@ -8,7 +8,7 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.variant import Variant, classify
+from architectures.variant import Variant, check_depths, classify
 from kblocks import Style, check
 from kblocks.naming import scope
 
@@ -74,8 +74,7 @@ def backbone(x: KerasTensor, spec: VGG, *, name: str | None = None) -> KerasTens
         ValueError: `x` is not of rank 4 or too small for the poolings, `depths` and `widths` differ in length, or there
             are more poolings than stages.
     """
-    if not spec.depths or len(spec.depths) != len(spec.widths):
-        raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
+    check_depths(spec.depths, spec.widths)
     check.choice(spec.pools, range(len(spec.depths) + 1), "pools")
     check.rank(x, 4)
     check.min_size(x, 2**spec.pools, f"{spec.pools} poolings", " (`pools=` takes fewer)")
@@ -83,7 +82,6 @@ def backbone(x: KerasTensor, spec: VGG, *, name: str | None = None) -> KerasTens
     valid = replace(spec.style, padding="valid")
     for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
         # 112 × 112 × 64, 56 × 56 × 128, 28 × 28 × 256, 14 × 14 × 512, 7 × 7 × 512
-        check.positive(depth, "depths")
         for j in range(1, depth + 1):
             x = kb.conv.conv_norm_act(x, width, style=spec.style, name=part(f"stage{i}_conv{j}"))
         if i <= spec.pools:

@@ -11,7 +11,7 @@ from keras import KerasTensor
 import kblocks as kb
 from architectures.dilation import dilations
 from architectures.porting import numbered
-from architectures.variant import Variant, classify
+from architectures.variant import Variant, check_depths, classify
 from kblocks import Style
 from kblocks.compose import drop_path_schedule
 from kblocks.conv import separable_norm_act
@@ -78,8 +78,7 @@ def backbone(x: KerasTensor, spec: Xception, *, name: str | None = None) -> Kera
         ValueError: `x` is not of rank 4 or too small for the stem, `depths` and `widths` differ in length, or the
             output stride is not one that the network can have.
     """
-    if not spec.depths or len(spec.depths) != len(spec.widths):
-        raise ValueError(f"`depths` and `widths` must be of one length; got {spec.depths} and {spec.widths}")
+    check_depths(spec.depths, spec.widths)
     part = scope(name, "xception")
     rates = drop_path_schedule(spec.drop_path, spec.depths)
     taps = dilations(spec, [2] * len(spec.depths), x, spec.stem_filters)

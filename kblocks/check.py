@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from math import inf
 from numbers import Integral, Real
 from typing import Any
 
@@ -36,11 +37,11 @@ def channels_last() -> None:
         )
 
 
-def min_size(x: Any, least: int, what: str, hint: str = "") -> None:
+def min_size(x: Any, least: int, what: str, hint: str = "", subject: str = "`x`") -> None:
     """Raise if the height or width of the image `x` is known and below `least`, which `what` needs."""
     if any(size is not None and size < least for size in x.shape[1:3]):
         height, width = x.shape[1:3]
-        raise ValueError(f"`x` must be at least {least}×{least} for {what}; got {height}×{width}{hint}")
+        raise ValueError(f"{subject} must be at least {least}×{least} for {what}; got {height}×{width}{hint}")
 
 
 def positive(value: Any, argument: str) -> None:
@@ -50,8 +51,8 @@ def positive(value: Any, argument: str) -> None:
 
 
 def positive_number(value: Any, argument: str) -> None:
-    """Raise unless `value` is a number above 0."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not value > 0:
+    """Raise unless `value` is a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < inf:
         raise ValueError(f"`{argument}` must be a positive number; got {value!r}")
 
 

@@ -272,6 +272,6 @@ def _matched(
 def _framed(x: KerasTensor, name: str) -> KerasTensor:
     """`x` with the zeros around it that a window of 3×3 and stride 2 needs, as `"same"` has them."""
     if None in x.shape[1:3]:
-        raise ValueError(f"`x` must have known sizes for `pad_pools`; got shape {tuple(x.shape)}")
+        raise ValueError(f"`x` must have known sizes, on which its padding depends; got shape {tuple(x.shape)}")
     height, width = x.shape[1:3]
     return layers.ZeroPadding2D(((height % 2, 1), (width % 2, 1)), name=name)(x)

@@ -14,7 +14,7 @@ from kblocks.naming import resolve, scope
 from kblocks.pool import max_pool
 from kblocks.style import GELU_LN, RELU_BN, Style, activate, normalize
 
-HINT = " (stems for small images: kblocks.stem.cifar, kblocks.stem.mnist)"
+HINT = " (stems for small images: kblocks.stem.mnist for 28×28, kblocks.stem.cifar for 32×32)"
 """What an error adds that finds an image too small."""
 
 
@@ -100,7 +100,7 @@ def imagenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str 
     """`maxpool3×3/2(act(norm(conv7×7/2(x))))`, for 224×224 images: a quarter of the height and of the width.
 
     Args:
-        x: `(batch, height, width, channels)`, at least 64×64 where the size is known.
+        x: `(batch, height, width, channels)`.
         filters: channels that come out.
         style: see `kblocks.style`.
         name: the prefix of the layers.
@@ -109,7 +109,7 @@ def imagenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str 
         `(batch, ceil(height / 4), ceil(width / 4), filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or smaller than 64×64, or `filters` is not a positive integer.
+        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Table 1.
 
@@ -117,7 +117,6 @@ def imagenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str 
     >>> imagenet(Input((224, 224, 3)), 64).shape
     (None, 56, 56, 64)
     """
-    _check_size(x, 64, "imagenet")
     part = scope(name, "imagenet_stem")
     x = conv_norm_act(x, filters, 7, stride=2, style=style, name=part("conv"))
     return max_pool(x, 3, stride=2, style=style, name=part("out"))
@@ -127,7 +126,7 @@ def preact(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | 
     """`maxpool3×3/2(conv7×7/2(x) + b)`, for 224×224 images and pre-activation units, which activate what they get.
 
     Args:
-        x: `(batch, height, width, channels)`, at least 64×64 where the size is known.
+        x: `(batch, height, width, channels)`.
         filters: channels that come out.
         style: see `kblocks.style`.
         name: the prefix of the layers.
@@ -136,7 +135,7 @@ def preact(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | 
         `(batch, ceil(height / 4), ceil(width / 4), filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or smaller than 64×64, or `filters` is not a positive integer.
+        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
 
     Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, Figure 1 (b), of which it
     is the part before the first unit.
@@ -145,7 +144,6 @@ def preact(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | 
     >>> preact(Input((224, 224, 3)), 64).shape
     (None, 56, 56, 64)
     """
-    _check_size(x, 64, "preact", " (a stem for small images: kblocks.stem.bare)")
     part = scope(name, "preact_stem")
     x = conv(x, filters, 7, stride=2, use_bias=True, style=style, name=part("conv"))
     return max_pool(x, 3, stride=2, style=style, name=part("out"))
@@ -155,7 +153,7 @@ def googlenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str
     """`conv7×7/2 → maxpool3×3/2 → conv1×1 → conv3×3 → maxpool3×3/2`: an eighth of the height and of the width.
 
     Args:
-        x: `(batch, height, width, channels)`, at least 64×64 where the size is known.
+        x: `(batch, height, width, channels)`.
         filters: channels that come out; the first two convolutions have a third of them.
         style: see `kblocks.style`.
         name: the prefix of the layers.
@@ -164,7 +162,7 @@ def googlenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str
         `(batch, ceil(height / 8), ceil(width / 8), filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or smaller than 64×64, or 3 does not divide `filters`.
+        ValueError: `x` is not of rank 4, or 3 does not divide `filters`.
 
     Source: Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv 1409.4842, Table 1; without the two local
     response normalisations.
@@ -173,7 +171,6 @@ def googlenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str
     >>> googlenet(Input((224, 224, 3)), 192).shape
     (None, 28, 28, 192)
     """
-    _check_size(x, 64, "googlenet")
     check.divisible(filters, 3, "filters", "3")
     part = scope(name, "googlenet_stem")
     x = conv_norm_act(x, filters // 3, 7, stride=2, style=style, name=part("conv1"))

@@ -158,7 +158,9 @@ def _stride(layer: Any, stride: float, before: Shape, after: Shape) -> float | N
         return stride
     if isinstance(layer, SUMMING):
         return None
-    if after[1:-1] == before[1:-1] or (None not in after[1:] and math.prod(after[1:-1]) == math.prod(before[1:-1])):
+    if after[1:-1] == before[1:-1] or (
+        None not in (*before[1:], *after[1:]) and math.prod(after[1:-1]) == math.prod(before[1:-1])
+    ):
         return stride  # whatever it does, position by position; or a reordering of all positions
     if len(before) == len(after) == 4 and before[1] and after[1]:
         return stride * 2 ** round(math.log2(before[1] / after[1]))  # a resizing

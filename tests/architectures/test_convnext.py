@@ -93,8 +93,8 @@ def test_small_images(input_shape, stem, side):
 
 def test_too_small_images_are_refused():
     message = (
-        r"^convnext_tiny can't be built for inputs of 31×32×3: `x` must be at least 8×8 for 3 halvings after the stem; "
-        r"got 7×8 \(.*kblocks\.stem\.cifar"
+        r"^convnext_tiny can't be built for inputs of 31×32×3: what leaves the stem must be at least 8×8 for 3 "
+        r"halvings; got 7×8 \(.*kblocks\.stem\.cifar"
     )
     with pytest.raises(ValueError, match=message):
         architectures.create("convnext_tiny", input_shape=(31, 32, 3))

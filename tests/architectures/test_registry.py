@@ -36,6 +36,7 @@ FAMILIES = [
 ]
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
+ODD = (48, 48, 3), (63, 90, 3)
 
 
 def images(model, count=3, seed=0):
@@ -269,9 +270,9 @@ class TestSizes:
     @pytest.mark.parametrize(
         ("arch", "input_shape", "sentence"),
         [
-            ("resnet50", CIFAR, "32×32×3: `x` must be at least 64×64 for the stem `imagenet`; got 32×32"),
-            ("resnet18", (224, 63, 3), "224×63×3: `x` must be at least 64×64 for the stem `imagenet`; got 224×63"),
-            ("googlenet", CIFAR, "32×32×3: `x` must be at least 64×64 for the stem `googlenet`; got 32×32"),
+            ("resnet50", CIFAR, "32×32×3: its features would be of 1×1 (`stem=kblocks.stem.mnist` at 28×28 and"),
+            ("googlenet", CIFAR, "32×32×3: its features would be of 1×1 (`stem=kblocks.stem.mnist` at 28×28 and"),
+            ("resnet20", (4, 4, 3), "4×4×3: its features would be of 1×1 (any `stem=` asks for it)"),
             ("lenet", (8, 8, 1), "8×8×1: `x` must be at least 5×5 for a window of 5×5 without padding; got 2×2"),
             ("lenet", (13, 13, 1), "13×13×1: `x` must be at least 5×5 for a window of 5×5 without padding; got 4×4"),
             ("siamese_tiny", ((8, 8, 1),) * 2, "8×8×1 and 8×8×1: `x` must be at least 5×5"),
@@ -284,10 +285,12 @@ class TestSizes:
         assert str(error.value).startswith(f"{arch} can't be built for inputs of {sentence}")
         assert "\n" not in str(error.value)
 
-    @pytest.mark.parametrize("arch", ["resnet50", "googlenet"])
-    def test_the_error_names_a_stem_that_works(self, arch):
-        with pytest.raises(ValueError, match=r"kblocks\.stem\.cifar, kblocks\.stem\.mnist"):
-            architectures.create(arch, input_shape=CIFAR)
+    @pytest.mark.parametrize("arch", ["resnet18", "resnet50_v2", "googlenet"])
+    def test_what_is_above_the_small_ones_needs_no_stem(self, arch):
+        ends = {shape: architectures.create(arch, input_shape=shape, classes=0).output_shape[1:3] for shape in ODD}
+        assert ends == {(48, 48, 3): (2, 2), (63, 90, 3): (2, 3)}
+        stem = architectures.variant(arch).spec.stem
+        assert architectures.create(arch, input_shape=CIFAR, stem=stem, classes=0).output_shape[1:3] == (1, 1)
 
     @pytest.mark.parametrize("input_shape", [MNIST, CIFAR], ids=["mnist", "cifar"])
     @pytest.mark.parametrize(
@@ -415,7 +418,7 @@ class TestTable:
             assert family == architectures.family(arch)
             assert shape.replace("×", "").replace(", ", "") == "".join(str(n) for s in row.input_shapes for n in s)
             assert (classes, params, macs) == (f"{row.classes:,}", f"{row.params:,}", f"{row.macs:,}")
-            assert source == row.source
+            assert source == "; ".join(filter(None, (row.source, row.departures)))
 
     def test_a_pattern(self):
         process = command("lenet*")
@@ -432,7 +435,15 @@ class TestTable:
             == "usage: python -m architectures [PATTERN]; no architecture matches 'zzz*'"
         )
 
-    @pytest.mark.parametrize("arguments", [["zzz*"], ["lenet", "resnet20"], ["--help"]], ids=" ".join)
+    def test_a_near_miss_and_help(self, capsys):
+        from architectures.__main__ import main
+
+        assert main(["ResNet20"]) == 1
+        assert "(the closest are resnet20" in capsys.readouterr().err
+        assert main(["--help"]) == main(["-h"]) == 0
+        assert capsys.readouterr().out.count("usage: python -m architectures [PATTERN]: prints") == 2
+
+    @pytest.mark.parametrize("arguments", [["zzz*"], ["lenet", "resnet20"], ["--hlep"]], ids=" ".join)
     def test_what_it_does_not_understand_is_one_line(self, arguments, capsys):
         from architectures.__main__ import main
 
@@ -441,3 +452,23 @@ class TestTable:
         assert captured.out == ""
         assert len(captured.err.splitlines()) == 1
         assert " ".join(arguments) in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        (["resnet_tiny"], {"name": "a/b"}, ValueError, "`name` must not contain '/'; got 'a/b'"),
+        (["resnet_tiny"], {"name": ""}, ValueError, "`name` must not be empty"),
+        (["resnet_tiny"], {"name": 5}, TypeError, "`name` must be a string or None; got 5"),
+        (["resnet_tiny"], {"preprocessing": "no"}, TypeError, "`preprocessing` must be True, False or None; got 'no'"),
+        ([["resnet20"]], {}, ValueError, r"`arch` must be the name of an architecture; got \['resnet20'\]"),
+    ],
+)
+def test_arguments_are_named(arguments, options, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        architectures.create(*arguments, **options)
+
+
+def test_a_pattern_is_a_string():
+    with pytest.raises(TypeError, match="`pattern` must be a shell pattern; got None"):
+        architectures.names(None)

@@ -297,3 +297,35 @@ class TestOverrides:
         assert architectures.create(arch, dropout=0.3).get_layer(layer).rate == 0.3
         without = architectures.create(arch, dropout=0.0).layers
         assert not [x for x in without if isinstance(x, keras.layers.Dropout)]
+
+    @pytest.mark.parametrize(
+        ("arch", "rows"),
+        [
+            ("mobilenet_tiny", [(), ((1, 2, 3),), (5,)]),
+            ("mobilenet_v2_tiny", [(), ((1, 2),)]),
+            ("mobilenet_v3_tiny", [(), ((),), (((1, 2),),)]),
+            ("efficientnet_tiny", [(), ((1, 2),)]),
+            ("googlenet_tiny", [(), ((),), (((1, 2),),)]),
+            ("inception_tiny", [(), ((),)]),
+        ],
+    )
+    def test_stages_hold_what_they_must(self, arch, rows):
+        for stages in rows:
+            with pytest.raises(ValueError, match="`stages` must hold at least one stage, all tuples"):
+                architectures.create(arch, stages=stages)
+
+    @pytest.mark.parametrize("arch", ["resnet_tiny", "convnext_toy", "xception_tiny", "nasnet_tiny", "vgg_tiny"])
+    def test_depths_are_whole_numbers(self, arch):
+        with pytest.raises(ValueError, match=r"`depths` must be a positive integer; got 1\.5"):
+            architectures.create(arch, depths=(1.5, 1))
+
+    @pytest.mark.parametrize("value", [1.0, -0.1, float("nan")])
+    @pytest.mark.parametrize("override", ["drop_path", "dropout"])
+    def test_shares_go_by_their_names(self, override, value):
+        with pytest.raises(ValueError, match=f"`{override}` must be at least 0 and below 1; got {value}"):
+            architectures.create("resnet_tiny", **{override: value})
+
+    @pytest.mark.parametrize(("arch", "override"), [("mobilenet_tiny", "alpha"), ("efficientnet_tiny", "width")])
+    def test_multipliers_are_finite(self, arch, override):
+        with pytest.raises(ValueError, match=f"`{override}` must be a positive number; got inf"):
+            architectures.create(arch, **{override: float("inf")})

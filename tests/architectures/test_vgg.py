@@ -162,7 +162,14 @@ class TestSmallImages:
         assert kb.graph.profile(model).trainable_params == 14_728_266 - 4_224
 
 
-@pytest.mark.parametrize("overrides", [{"depths": (2, 2)}, {"depths": ()}])
-def test_depths_and_widths_of_one_length(overrides):
-    with pytest.raises(ValueError, match=r"`depths` and `widths` must be of one length; got \("):
-        small(**overrides)
+@pytest.mark.parametrize(
+    ("depths", "message"),
+    [
+        ((2, 2), r"`depths` and `widths` must be of one length; got \(2, 2\) and"),
+        ((), r"`depths` must hold at least one stage; got \(\)"),
+        ((1.5,) * 5, "`depths` must be a positive integer; got 1.5"),
+    ],
+)
+def test_depths_and_widths_of_one_length(depths, message):
+    with pytest.raises(ValueError, match=message):
+        small(depths=depths)

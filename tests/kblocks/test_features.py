@@ -190,3 +190,13 @@ def test_what_is_no_network_of_one_image():
     vector = keras.Input((8,))
     with pytest.raises(ValueError, match=r"`model` must take an image; got inputs of shape \(None, 8\)"):
         features(keras.Model(vector, layers.Dense(2)(vector)))
+
+
+def test_networks_of_any_size():
+    import architectures
+
+    for arch in ("convnext_toy", "mobilenet_v3_tiny", "efficientnet_tiny"):
+        any_size = features(architectures.create(arch, input_shape=(None, None, 3), classes=0), strides=(8,))
+        fixed = features(architectures.create(arch, input_shape=(64, 64, 3), classes=0), strides=(8,))
+        assert any_size.layers[-1].name == fixed.layers[-1].name, arch
+        assert any_size.output_shape == (None, None, None, fixed.output_shape[-1])

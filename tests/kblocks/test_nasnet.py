@@ -294,7 +294,7 @@ class TestWhatIsRefused:
 
 
 def test_padded_pools_need_known_sizes():
-    message = r"`x` must have known sizes for `pad_pools`; got shape \(None, None, 8, 4\)"
+    message = r"`x` must have known sizes, on which its padding depends; got shape \(None, None, 8, 4\)"
     with pytest.raises(ValueError, match=message):
         nasnet.reduction_cell((keras.Input((None, 8, 4)), None), 4, pad_pools=True)
 

@@ -82,12 +82,10 @@ def test_bare_is_the_convolution_alone():
     assert names(stem.bare) == ["stem_out"]
 
 
-@pytest.mark.parametrize("function", [stem.imagenet, stem.googlenet])
-@pytest.mark.parametrize("shape", [(63, 64, 3), (64, 32, 3), (None, 32, 3)])
-def test_small_images_are_refused_with_the_alternative(function, shape):
-    message = rf"`x` must be at least 64×64 for the stem `{function.__name__}`; got .*{shape[1]} .*kblocks.stem.cifar"
-    with pytest.raises(ValueError, match=message):
-        function(keras.Input(shape), 6)
+@pytest.mark.parametrize(("function", "step"), [(stem.imagenet, 4), (stem.preact, 4), (stem.googlenet, 8)])
+@pytest.mark.parametrize("size", [1, 31, 32, 63, 65])
+def test_large_steps_round_up(function, step, size):
+    assert function(keras.Input((size, 64, 3)), 6).shape == (None, -(-size // step), 64 // step, 6)
 
 
 def test_googlenet_wants_a_third():
