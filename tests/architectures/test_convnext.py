@@ -177,3 +177,16 @@ def test_features_from_a_network_with_a_head_and_logits_from_one_without(headed)
     architectures.port_from_keras(ours, headless, skip=["logits"])
     found = predict(keras.Model(ours.input, ours.get_layer("norm").output), x)
     np.testing.assert_allclose(found, predict(headless, x), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [0, 5])
+def test_what_is_flattened_is_normalised_position_by_position(classes):
+    model = architectures.create("convnext_toy", classes=classes, pooling="flatten")
+    features = architectures.create("convnext_toy", classes=0)
+    channels = features.output_shape[-1]
+    assert tuple(model.get_layer("norm").gamma.shape) == (channels,)
+    architectures.copy_weights(features, model, skip=["logits"] if classes else ())
+    x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
+    found = keras.ops.convert_to_numpy(keras.Model(model.inputs, model.get_layer("pool").output)(x))
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(features(x)).reshape(2, -1), rtol=1e-4, atol=1e-5)
+
