@@ -90,7 +90,7 @@ def backbone(x: KerasTensor, spec: ConvNeXt, *, name: str | None = None) -> Kera
     rates = drop_path_schedule(spec.drop_path, spec.depths)
     x = spec.stem(x, spec.widths[0], style=spec.style, name=part("stem"))
     halvings = len(spec.depths) - 1
-    check.min_size(x, 2**halvings, f"{halvings} halvings", kb.stem.HINT, "what leaves the stem")
+    check.min_size(x, 2**halvings, f"{halvings + 1} stages", kb.stem.HINT, "what leaves the stem")
     for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
         # convnext_tiny: 56 × 56 × 96, 28 × 28 × 192, 14 × 14 × 384, 7 × 7 × 768
         x = kb.compose.stage(

@@ -83,7 +83,7 @@ def backbone(x: KerasTensor, spec: MobileNet, *, name: str | None = None) -> Ker
     x = spec.stem(x, int(spec.alpha * spec.stem_filters), style=spec.style, name=part("stem"))
     halvings = len(spec.stages) - 1
     if spec.padding == "floor":
-        check.min_size(x, 2**halvings, f"{halvings} halvings", kb.stem.HINT, "what leaves the stem")
+        check.min_size(x, 2**halvings, f"{halvings + 1} stages", kb.stem.HINT, "what leaves the stem")
     style = replace(spec.style, padding=spec.padding)
     for i, (filters, depth) in enumerate(spec.stages, 1):
         # 112 × 112 × 64, 56 × 56 × 128, 28 × 28 × 256, 14 × 14 × 512, 7 × 7 × 1024

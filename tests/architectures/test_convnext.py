@@ -93,8 +93,8 @@ def test_small_images(input_shape, stem, side):
 
 def test_too_small_images_are_refused():
     message = (
-        r"^convnext_tiny can't be built for inputs of 31×32×3: what leaves the stem must be at least 8×8 for 3 "
-        r"halvings; got 7×8 \(.*kblocks\.stem\.cifar"
+        r"^convnext_tiny can't be built for inputs of 31×32×3: what leaves the stem must be at least 8×8 for 4 "
+        r"stages; got 7×8 \(.*kblocks\.stem\.cifar"
     )
     with pytest.raises(ValueError, match=message):
         architectures.create("convnext_tiny", input_shape=(31, 32, 3))
@@ -189,4 +189,3 @@ def test_what_is_flattened_is_normalised_position_by_position(classes):
     x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
     found = keras.ops.convert_to_numpy(keras.Model(model.inputs, model.get_layer("pool").output)(x))
     np.testing.assert_allclose(found, keras.ops.convert_to_numpy(features(x)).reshape(2, -1), rtol=1e-4, atol=1e-5)
-
