@@ -4,7 +4,8 @@ import json
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -64,6 +65,7 @@ def check(arch: str, row: Variant, weights: str | os.PathLike[str]) -> None:
 
 def load(
     model: keras.Model,
+    arch: str,
     row: Variant,
     weights: str | os.PathLike[str],
     *,
@@ -75,7 +77,8 @@ def load(
 
     Args:
         model: to be filled.
-        row: of its architecture.
+        arch: the name of its row.
+        row: it.
         weights: see `architectures.create`.
         prepared: whether the network of the weights prepares its images.
         sibling: makes the network of that number of classes that prepares its images as that of the weights does.
@@ -89,8 +92,9 @@ def load(
         # Without a head its networks end in images.
         classes = keras_model.output_shape[-1] if len(keras_model.output_shape) == 2 else 0
         _check_head(model, row, classes, weights)
-        new = [name for name, width in _heads(model).items() if width != classes]
-        porting.port(model, keras_model, families, skip=new)
+        widths = dict.fromkeys(_heads(model), classes) if classes else {}
+        with _fitting(arch):
+            porting.port(model, keras_model, families, skip=_new(model, widths))
         return
     whole = str(weights).endswith(".keras")
     saved = _whole(model, weights) if whole else _filled(model, weights, prepared, sibling)
@@ -98,11 +102,28 @@ def load(
         return
     widths = _heads(saved)
     _check_head(model, row, len(widths), weights)
-    porting.copy_weights(
-        saved, model, skip=[name for name, width in _heads(model).items() if width != widths.get(name)]
-    )
+    with _fitting(arch):
+        porting.restore(saved, model, skip=_new(model, widths))
     if swaps_colours(saved) != swaps_colours(model):
         porting.turn_colours(porting.image_convs(model))
+
+
+@contextmanager
+def _fitting(arch: str) -> Iterator[None]:
+    """Says of what raises within that it is the weights that don't fit, and what takes them nevertheless."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(
+            f"`weights` don't fit {arch} as it is built: {error} (`copy_weights`, or `port_from_keras` from a network "
+            "of keras.applications, takes `skip=` for layers that are to stay new)"
+        ) from error
+
+
+def _new(model: keras.Model, widths: Mapping[str, int]) -> list[str]:
+    """The layers of a head that stay as they are, as the weights have none or one of other widths."""
+    ours = _heads(model)
+    return [name for name in porting.head(model) if not widths or ours.get(name) != widths.get(name)]
 
 
 def _check_head(model: keras.Model, row: Variant, found: int, weights: str | os.PathLike[str]) -> None:

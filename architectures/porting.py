@@ -4,7 +4,7 @@ Files pair weights by order, and a network with another head, stem or cut has an
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import ModuleType
 
 import keras
@@ -14,8 +14,20 @@ from architectures.preprocessing import swaps_colours
 from kblocks import check
 from kblocks.graph.calls import calls, sources
 
+Pair = tuple[str, keras.layers.Layer, keras.layers.Layer]
+"""The name of a layer, it, and its counterpart in another network."""
+
 HEADS = re.compile(r"(auxiliary\d+_)?logits\d*")
 """The names of the layers whose width is the number of classes."""
+
+HIDDEN = re.compile(r"hidden_dense\d+|head_dense")
+"""The names of the layers between what is pooled and the logits."""
+
+AUXILIARY = re.compile(r"auxiliary\d+_.+")
+"""The names of the layers of heads that are there for training alone."""
+
+KERAS_HEADS = ("hidden_dense1", "hidden_dense2", "head_dense", "logits")
+"""The names that ours give to layers of the heads of keras.applications."""
 
 
 def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[str] = ()) -> None:
@@ -28,7 +40,7 @@ def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[s
             `tower/conv1`.
 
     Raises:
-        TypeError: one of the two is no model.
+        TypeError: one of the two is no model, or `skip` a string.
         ValueError: `target` has no layer of a name in `skip`, or one with weights that has no counterpart in `source`,
             or one of other shapes. Nothing has been copied then.
 
@@ -38,8 +50,25 @@ def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[s
     """
     check.model(source, "source")
     check.model(target, "target")
+    _copy(_paired(source, target, {name: name for name in leaves(target)}, skip))
+
+
+def restore(source: keras.Model, target: keras.Model, *, skip: Collection[str] = ()) -> None:
+    """Copies as `copy_weights` does, from what must be the same network but for its head.
+
+    Raises:
+        ValueError: as `copy_weights` does, or `source` is another network. Nothing has been copied then.
+    """
+    names = {name: name for name in leaves(target)}
+    pairs = _paired(source, target, names, skip)
+    _check_same(source, target, pairs, [*names, *_spare(target, skip, head(source))])
+    _copy(pairs)
+
+
+def _copy(pairs: Sequence[Pair]) -> None:
+    """Copies each layer's weights as they are, or none where one is of another shape."""
     found: list[tuple[keras.Variable, np.ndarray]] = []
-    for _, layer, from_layer in _paired(source, target, {name: name for name in leaves(target)}, skip):
+    for _, layer, from_layer in pairs:
         ours, theirs = ([tuple(weight.shape) for weight in each.weights] for each in (layer, from_layer))
         if len(ours) != len(theirs):
             raise ValueError(f"layer {layer.name} needs {len(ours)} weights; got {len(theirs)}")
@@ -57,12 +86,16 @@ def port(
     """Copies a keras.applications network's weights into ours, see `architectures.port_from_keras`."""
     check.model(model, "model")
     check.model(keras_model, "keras_model")
-    names = [name for name in leaves(model) if name not in skip]
     theirs = {layer.name for layer in keras_model.layers}
-    maps = [family.keras_names(names, keras_model) for family in families]
-    first = [layer for layer in image_convs(model) if layer.name not in skip] if swaps_colours(model) else []
+    maps = [family.keras_names([*leaves(model), *KERAS_HEADS], keras_model) for family in families]
     # The family is that whose map leads somewhere for most layers; that of another one leads nearly nowhere.
-    _port(keras_model, model, max(maps, key=lambda found: len(theirs.intersection(found.values()))), skip)
+    names = max(maps, key=lambda found: len(theirs.intersection(found.values())))
+    pairs = _paired(keras_model, model, names, skip)
+    heads = [names[name] for name in KERAS_HEADS if name in names]
+    known = [names[name] for name in leaves(model) if name in names]
+    _check_same(keras_model, model, pairs, [*known, *_spare(model, skip, heads)])
+    first = [layer for layer in image_convs(model) if layer.name not in skip] if swaps_colours(model) else []
+    _port(model, pairs)
     turn_colours(first)
 
 
@@ -137,10 +170,24 @@ def leaves(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer
     return found
 
 
-def _paired(
-    source: keras.Model, target: keras.Model, names: Mapping[str, str], skip: Collection[str]
-) -> Iterator[tuple[str, keras.layers.Layer, keras.layers.Layer]]:
-    """The name of each layer of target, it, and its counterpart in source, by a map from target's names to source's."""
+def head(model: keras.Model) -> list[str]:
+    """The names of the layers with weights of a network of ours that it has not with `classes=0`."""
+    # Without a layer of this name the hidden layers are features.
+    pooled = any(layer.name == "pool" for layer in model.layers)
+    kinds = (HEADS, AUXILIARY, HIDDEN) if pooled else (HEADS, AUXILIARY)
+    return [name for name in leaves(model) if any(kind.fullmatch(name) for kind in kinds)]
+
+
+def _spare(target: keras.Model, skip: Collection[str], heads: Sequence[str]) -> list[str]:
+    """Which layers of a head may be left aside: all of them, unless the logits are taken."""
+    taken = any(HEADS.fullmatch(name) and name not in skip for name in leaves(target))
+    return [name for name in heads if not taken or AUXILIARY.fullmatch(name)]
+
+
+def _paired(source: keras.Model, target: keras.Model, names: Mapping[str, str], skip: Collection[str]) -> list[Pair]:
+    """The layers of target with their counterparts in source, by a map from target's names to source's."""
+    if isinstance(skip, str) or not isinstance(skip, Collection):
+        raise TypeError(f"`skip` must be a collection of names; got {skip!r}")
     sources, targets = leaves(source), leaves(target)
     unknown = [name for name in skip if name not in targets]
     if unknown:
@@ -148,17 +195,48 @@ def _paired(
     wanted = [name for name in targets if name not in skip]
     lone = [name for name in wanted if names.get(name) not in sources]
     if lone:
-        more = f" and {len(lone) - 3} more" if len(lone) > 3 else ""
         raise ValueError(
-            f"`{target.name}` has layers without a counterpart in `{source.name}`: {', '.join(lone[:3])}{more}"
+            f"`{target.name}` has layers without a counterpart in the network of the weights, `{source.name}`: "
+            f"{_some(lone)}"
         )
-    for name in wanted:
-        yield name, targets[name], sources[names[name]]
+    return [(name, targets[name], sources[names[name]]) for name in wanted]
 
 
-def _port(source: keras.Model, target: keras.Model, names: Mapping[str, str], skip: Collection[str]) -> None:
-    """Copies by the names of layers and weights what may stand in other kinds of layers there."""
-    pairs = list(_paired(source, target, names, skip))
+def _check_same(source: keras.Model, target: keras.Model, pairs: Sequence[Pair], known: Collection[str]) -> None:
+    """Raises where `source` has layers with weights besides the known ones, or strides in other places."""
+    # What images are prepared with is no part of the network.
+    unused = [
+        name
+        for name, layer in leaves(source).items()
+        if name not in known and not isinstance(layer, keras.layers.Normalization)
+    ]
+    if unused:
+        raise ValueError(
+            f"the network of the weights, `{source.name}`, has layers without a place in `{target.name}`: "
+            f"{_some(unused)}"
+        )
+    dilated, from_dilated = (any(_most(pair[i], "dilation_rate") > 1 for pair in pairs) for i in (1, 2))
+    for name, layer, from_layer in pairs:
+        ours, theirs = _most(layer, "strides"), _most(from_layer, "strides")
+        # A stem may be another; dilations stand in place of strides.
+        lawful = name.startswith("stem") or (dilated if ours < theirs else from_dilated)
+        if ours != theirs and not lawful:
+            raise ValueError(
+                f"layer {name} of `{target.name}` has stride {ours}; got one of stride {theirs}, {from_layer.name} of "
+                f"the network of the weights, `{source.name}`"
+            )
+
+
+def _most(layer: keras.layers.Layer, what: str) -> int:
+    return max(getattr(layer, what, (1,)))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _port(target: keras.Model, pairs: Sequence[Pair]) -> None:
+    """Copies by the names of weights what may stand in other kinds of layers there."""
     targets = {name: layer for name, layer, _ in pairs}
     found: list[tuple[keras.Variable, np.ndarray]] = []
     shifts: dict[str, np.ndarray] = {}

@@ -223,7 +223,7 @@ def create(
                 arch, input_shape=shape, classes=classes, pooling=pooling, preprocessing=prepared, **overrides
             )
 
-        loading.load(model, row, weights, prepared=prepared, sibling=sibling, families=_KERAS_FAMILIES)
+        loading.load(model, arch, row, weights, prepared=prepared, sibling=sibling, families=_KERAS_FAMILIES)
     return model
 
 
@@ -240,8 +240,9 @@ def port_from_keras(model: keras.Model, keras_model: keras.Model, *, skip: Colle
         skip: names of our layers that keep the weights they have, as `logits` where the classes differ.
 
     Raises:
-        TypeError: one of the two is no model.
-        ValueError: a layer of ours has no counterpart or one of another shape. Nothing has been copied then.
+        TypeError: one of the two is no model, or `skip` a string.
+        ValueError: a layer of ours has no counterpart or one of another shape or stride, or one of theirs has no place
+            in ours, its head aside. Nothing has been copied then.
     """
     porting.port(model, keras_model, _KERAS_FAMILIES, skip=skip)
 

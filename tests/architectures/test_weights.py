@@ -38,6 +38,12 @@ def weights_by_name(model):
     return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
 
 
+def save(model, path):
+    """As the path's ending says."""
+    model.save_weights(path) if str(path).endswith(".weights.h5") else model.save(path)
+    return path
+
+
 def assert_equal(a, b, but=()):
     """Two models have the same layers and weights, but for those of some layers."""
     a, b = weights_by_name(a), weights_by_name(b)
@@ -83,7 +89,7 @@ class TestCopyWeights:
         assert_equal(shallow, deep)
         before = deep.get_weights()
         with pytest.raises(
-            ValueError, match=r"without a counterpart in `resnet_tiny`: stage2_unit2_conv1, .* and 1 more"
+            ValueError, match=r"without a counterpart in .* `resnet_tiny`: stage2_unit2_conv1, .* and 1 more"
         ):
             architectures.copy_weights(randomise(shallow, 1), deep)
         for a, b in zip(before, deep.get_weights(), strict=True):
@@ -125,6 +131,13 @@ class TestCopyWeights:
             ValueError, match="`skip` must hold names of layers of resnet_tiny with weights; got 'logit'"
         ):
             copy(model, model, skip=["logit"])
+
+    @pytest.mark.parametrize("copy", [architectures.copy_weights, architectures.port_from_keras])
+    @pytest.mark.parametrize("skip", ["logits", None, 3])
+    def test_skip_is_a_collection(self, copy, skip):
+        model = architectures.create("resnet_tiny")
+        with pytest.raises(TypeError, match=f"`skip` must be a collection of names; got {skip!r}"):
+            copy(model, model, skip=skip)
 
     def test_another_shape_copies_nothing(self):
         source, target = (architectures.create("resnet_tiny", classes=n) for n in (10, 3))
@@ -190,6 +203,70 @@ class TestFiles:
             match=r"`weights` must be of resnet_tiny as it is built now, .* of shape \(8,\), \(3, 3, 8, 8\) have no",
         ):
             architectures.create("resnet_tiny", weights=tmp_path / "deep.weights.h5")
+
+    @pytest.mark.parametrize(
+        ("arch", "other", "cause"),
+        [
+            ("resnet20", "resnet32", "without a place in `resnet20`: stage1_unit4_conv1, .* and 21 more"),
+            ("resnet20", "resnet20_projection", "without a place in `resnet20`: stage2_unit1_shortcut"),
+            ("vgg16", "vgg19", "without a place in `vgg16`: stage3_conv4, stage4_conv4, stage5_conv4"),
+            ("resnet50", "resnet101", "without a place in `resnet50`: stage3_unit7_conv1"),
+            ("resnet50", "resnet50_v1_5", "stage2_unit1_conv1 of `resnet50` has stride 2; got one of stride 1"),
+            ("resnet50_v1_5", "resnet50", "stage2_unit1_conv1 of `resnet50_v1_5` has stride 1; got one of stride 2"),
+        ],
+    )
+    def test_a_larger_network_or_one_of_other_strides(self, arch, other, cause, tmp_path):
+        options = {"input_shape": (32, 32, 3), "classes": 10}
+        if arch == "vgg16":
+            options |= {"widths": (4,) * 5, "hidden": (8,), "pools": 4}
+        if arch.startswith("resnet50"):
+            options |= {"widths": (8,) * 4, "stem_filters": 4, "stem": kb.stem.cifar}
+        saved = architectures.create(other, **options)
+        saved.save(tmp_path / "model.keras")
+        with pytest.raises(ValueError, match=f"`weights` don't fit {arch} as it is built: .*{cause}"):
+            architectures.create(arch, weights=tmp_path / "model.keras", **options)
+        # Whoever wants the layers that there are says so.
+        ours = architectures.create(arch, **options)
+        architectures.copy_weights(randomise(saved), ours)
+        assert_equal(ours, saved)
+
+    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+    @pytest.mark.parametrize("change", ["output_stride", "stem"])
+    def test_other_strides_that_a_network_may_have(self, change, ending, tmp_path):
+        def stem(x, filters, *, style, name):
+            return kb.conv.conv_norm_act(x, filters, 3, stride=2, style=style, name=f"{name}_conv")
+
+        change = {"output_stride": 1} if change == "output_stride" else {"stem": stem}
+        options = {"input_shape": (32, 32, 3), "depths": (2, 2), "widths": (8, 8)}
+        plain = architectures.create("resnet_tiny", **options)
+        changed = architectures.create("resnet_tiny", **options, **change)
+        assert (
+            changed.get_layer("stage2_unit2_conv1").output.shape != plain.get_layer("stage2_unit2_conv1").output.shape
+        )
+        for saved, overrides in ((plain, change), (changed, {})):
+            path = save(randomise(saved), tmp_path / f"model{ending}")
+            assert_equal(architectures.create("resnet_tiny", weights=path, **options, **overrides), saved)
+
+    @pytest.mark.parametrize("ending", [".h5", ".weights.h5", ".keras"])
+    @pytest.mark.parametrize(
+        ("arch", "head"), [("vgg16", ["hidden_dense1", "logits"]), ("mobilenet_v3_small", ["head_dense", "logits"])]
+    )
+    def test_features_below_a_head_with_hidden_layers(self, arch, head, ending, tmp_path):
+        options = {"input_shape": (32, 32, 3)} | (
+            {"hidden": (8,), "pools": 4} if arch == "vgg16" else {"stem": kb.stem.cifar}
+        )
+        if ending == ".h5":
+            theirs = architectures.variant(arch).keras(weights=None, include_top=False, input_shape=(32, 32, 3))
+            path = save(randomise(theirs), tmp_path / "model.h5")
+            saved = architectures.create(arch, **options, classes=0, preprocessing=True)
+            architectures.port_from_keras(saved, theirs)
+        else:
+            saved = randomise(architectures.create(arch, **options, classes=0))
+            path = save(saved, tmp_path / f"model{ending}")
+        loaded = architectures.create(arch, **options, weights=path, classes=5, pooling="avg")
+        assert_equal(saved, loaded)
+        fresh = [name for name in weights_by_name(loaded) if name not in weights_by_name(saved)]
+        assert fresh == head
 
     def test_a_whole_model_of_keras_applications(self, tmp_path):
         keras.applications.MobileNet(weights=None, alpha=0.25).save(tmp_path / "theirs.keras")
@@ -349,8 +426,37 @@ class TestPort:
 
     def test_networks_of_two_families(self):
         theirs = keras.applications.MobileNet(weights=None, input_shape=SHAPE, alpha=0.25, include_top=False)
-        with pytest.raises(ValueError, match="`resnet50` has layers without a counterpart in `mobilenet"):
+        with pytest.raises(ValueError, match=r"`resnet50` has layers without a counterpart in .* `mobilenet"):
             architectures.port_from_keras(architectures.create("resnet50", input_shape=SHAPE, classes=0), theirs)
+
+    @pytest.mark.parametrize(
+        ("arch", "constructor", "cause"),
+        [
+            ("resnet50", "ResNet101", "layers without a place in `resnet50`: conv4_block7_1_conv"),
+            ("vgg16", "VGG19", "layers without a place in `vgg16`: block3_conv4, block4_conv4, block5_conv4$"),
+            (
+                "resnet50_v1_5",
+                "ResNet50",
+                "layer stage2_unit1_conv1 of `resnet50_v1_5` has stride 1; got one of stride 2, conv3_block1_1_conv",
+            ),
+        ],
+    )
+    def test_another_network_of_the_family(self, arch, constructor, cause):
+        ours = architectures.create(arch, input_shape=SHAPE, classes=0)
+        before = ours.get_weights()[0]
+        theirs = getattr(keras.applications, constructor)(weights=None, input_shape=SHAPE, include_top=False)
+        with pytest.raises(ValueError, match=cause):
+            architectures.port_from_keras(ours, theirs)
+        np.testing.assert_array_equal(ours.get_weights()[0], before)
+
+    def test_a_head_of_ones_own_below_which_theirs_is_left_aside(self):
+        options = {"input_shape": (32, 32, 3), "classes": 3}
+        theirs = randomise(keras.applications.VGG16(weights=None, **options))
+        ours = architectures.create("vgg16", **options, hidden=(), pools=4)
+        architectures.port_from_keras(ours, theirs, skip=["logits"])
+        np.testing.assert_array_equal(
+            ours.get_layer("stage5_conv3").get_weights()[0], theirs.get_layer("block5_conv3").get_weights()[0]
+        )
 
     def test_heads_of_two_widths(self):
         theirs = keras.applications.ResNet50(weights=None, input_shape=SHAPE, classes=4)
