@@ -4,7 +4,7 @@ import json
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +24,7 @@ def is_keras(weights: str | os.PathLike[str]) -> bool:
     return weights == IMAGENET or (str(weights).endswith(".h5") and not str(weights).endswith(".weights.h5"))
 
 
-def prepares(weights: str | os.PathLike[str]) -> bool:
+def prepares(arch: str, weights: str | os.PathLike[str]) -> bool:
     """Whether the network of these weights is to prepare its images itself: Keras's own, and one saved that does.
 
     Raises:
@@ -32,7 +32,7 @@ def prepares(weights: str | os.PathLike[str]) -> bool:
     """
     if is_keras(weights):
         return True
-    try:
+    with _reading(arch, weights):
         if str(weights).endswith(".keras"):
             with zipfile.ZipFile(weights) as file:
                 saved = json.loads(file.read("config.json"))["config"].get("layers", [])
@@ -40,8 +40,17 @@ def prepares(weights: str | os.PathLike[str]) -> bool:
         with h5py.File(weights) as file:
             # A layer without weights has its place too, under the name of its class.
             return "layers/normalization" in file
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"`weights` must be a file that Keras saved; got {str(weights)!r} ({error})") from error
+
+
+@contextmanager
+def _reading(arch: str, weights: str | os.PathLike[str]) -> Iterator[None]:
+    """Makes one error of the many kinds that a damaged or foreign file raises within."""
+    try:
+        yield
+    except Exception as error:
+        of = "keras.applications has" if is_keras(weights) else "Keras saved"
+        cause = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ValueError(f"`weights` must be a file that {of} of {arch}; got {str(weights)!r} ({cause})") from error
 
 
 def check(arch: str, row: Variant, weights: str | os.PathLike[str]) -> None:
@@ -52,7 +61,10 @@ def check(arch: str, row: Variant, weights: str | os.PathLike[str]) -> None:
         FileNotFoundError: there is no such file.
     """
     if is_keras(weights) and row.keras is None:
-        raise ValueError(f"`weights` of keras.applications are for its own networks; {arch} is none of them")
+        raise ValueError(
+            f"`weights` of keras.applications are for its own networks; {arch} is none of them "
+            "(one of ours is saved as .keras or .weights.h5)"
+        )
     if weights == IMAGENET:
         return
     if not str(weights).endswith((".h5", ".keras")):
@@ -70,7 +82,7 @@ def load(
     weights: str | os.PathLike[str],
     *,
     prepared: bool,
-    sibling: Callable[[int], keras.Model],
+    sibling: Callable[..., keras.Model],
     families: Sequence[ModuleType],
 ) -> None:
     """Fills a network; heads of another number of classes stay as they are.
@@ -81,29 +93,29 @@ def load(
         row: it.
         weights: see `architectures.create`.
         prepared: whether the network of the weights prepares its images.
-        sibling: makes the network of that number of classes that prepares its images as that of the weights does.
+        sibling: makes the network with other arguments that prepares its images as that of the weights does.
         families: those that keras.applications has too.
 
     Raises:
         ValueError: the weights don't fit the network.
     """
     if is_keras(weights):
-        keras_model = _keras_model(row, weights)
+        keras_model = _keras_model(model, arch, row, weights)
         # Without a head its networks end in images.
         classes = keras_model.output_shape[-1] if len(keras_model.output_shape) == 2 else 0
         _check_head(model, row, classes, weights)
         widths = dict.fromkeys(_heads(model), classes) if classes else {}
         with _fitting(arch):
-            porting.port(model, keras_model, families, skip=_new(model, widths))
+            porting.port(model, keras_model, families, skip=_new(model, widths, ()))
         return
     whole = str(weights).endswith(".keras")
-    saved = _whole(model, weights) if whole else _filled(model, weights, prepared, sibling)
+    saved = _whole(model, arch, weights) if whole else _filled(model, arch, row, weights, prepared, sibling)
     if saved is model:
         return
     widths = _heads(saved)
     _check_head(model, row, len(widths), weights)
     with _fitting(arch):
-        porting.restore(saved, model, skip=_new(model, widths))
+        porting.restore(saved, model, skip=_new(model, widths, porting.leaves(saved)))
     if swaps_colours(saved) != swaps_colours(model):
         porting.turn_colours(porting.image_convs(model))
 
@@ -120,10 +132,20 @@ def _fitting(arch: str) -> Iterator[None]:
         ) from error
 
 
-def _new(model: keras.Model, widths: Mapping[str, int]) -> list[str]:
-    """The layers of a head that stay as they are, as the weights have none or one of other widths."""
+def _new(model: keras.Model, widths: Mapping[str, int], found: Collection[str]) -> list[str]:
+    """The layers of heads that stay as they are: all without trained logits, else those of another width or lacking.
+
+    Args:
+        model: ours.
+        widths: of the trained logits, by name.
+        found: the names of the trained layers.
+    """
     ours = _heads(model)
-    return [name for name in porting.head(model) if not widths or ours.get(name) != widths.get(name)]
+    return [
+        name
+        for name in porting.head(model)
+        if not widths or ours.get(name) != widths.get(name) or (porting.AUXILIARY.fullmatch(name) and name not in found)
+    ]
 
 
 def _check_head(model: keras.Model, row: Variant, found: int, weights: str | os.PathLike[str]) -> None:
@@ -135,30 +157,40 @@ def _check_head(model: keras.Model, row: Variant, found: int, weights: str | os.
         )
 
 
-def _keras_model(row: Variant, weights: str | os.PathLike[str]) -> keras.Model:
+def _keras_model(model: keras.Model, arch: str, row: Variant, weights: str | os.PathLike[str]) -> keras.Model:
+    """The network of keras.applications with these weights, whatever its number of classes."""
     if weights == IMAGENET:
         return row.keras(weights=IMAGENET)
     keras_model = row.keras(weights=None)
-    head = [layer.name for layer in keras_model.layers if layer.weights][-1]
-    if head not in _layer_names(weights):
-        keras_model = row.keras(weights=None, include_top=False)
-    keras_model.load_weights(weights)
+    theirs = [layer.name for layer in keras_model.layers if layer.weights]
+    with _reading(arch, weights):
+        saved = _widths(weights)
+        if saved.keys() & porting.leaves(model).keys() - set(theirs):
+            raise ValueError("it holds a network of `create`, which is saved as .keras or .weights.h5")
+        classes = saved.get(theirs[-1])
+        if not classes:
+            keras_model = row.keras(weights=None, include_top=False)
+        elif classes != keras_model.output_shape[-1]:
+            keras_model = row.keras(weights=None, classes=classes)
+        keras_model.load_weights(weights)
     return keras_model
 
 
-def _layer_names(weights: str | os.PathLike[str]) -> list[str]:
-    """The names of the layers in a download of keras.applications."""
-    try:
-        with h5py.File(weights) as file:
-            names = file.get("model_weights", file).attrs["layer_names"]
-    except (OSError, KeyError) as error:
-        raise ValueError(f"`weights` must be a file of keras.applications; got {str(weights)!r} ({error})") from error
-    return [name.decode() if isinstance(name, bytes) else name for name in names]
+def _widths(weights: str | os.PathLike[str]) -> dict[str, int]:
+    """The layers with weights in a file of keras.applications, and their widths."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    with h5py.File(weights) as file:
+        for name, layer in file.get("model_weights", file).items():
+            layer.visititems(
+                lambda _, item, name=name: shapes.update({name: item.shape} if isinstance(item, h5py.Dataset) else {})
+            )
+    return {name: shape[-1] for name, shape in shapes.items() if shape}
 
 
-def _whole(model: keras.Model, weights: str | os.PathLike[str]) -> keras.Model:
+def _whole(model: keras.Model, arch: str, weights: str | os.PathLike[str]) -> keras.Model:
     """The network that a .keras file is, whose layers are then paired by name."""
-    saved = keras.models.load_model(weights, compile=False)
+    with _reading(arch, weights):
+        saved = keras.models.load_model(weights, compile=False)
     if porting.leaves(saved).keys().isdisjoint(porting.leaves(model)):
         raise ValueError(
             f"`weights` must be of a network that `create` made; got {str(weights)!r}, which holds {saved.name} with "
@@ -168,28 +200,50 @@ def _whole(model: keras.Model, weights: str | os.PathLike[str]) -> keras.Model:
 
 
 def _filled(
-    model: keras.Model, weights: str | os.PathLike[str], prepared: bool, sibling: Callable[[int], keras.Model]
+    model: keras.Model,
+    arch: str,
+    row: Variant,
+    weights: str | os.PathLike[str],
+    prepared: bool,
+    sibling: Callable[..., keras.Model],
 ) -> keras.Model:
-    """The network that a .weights.h5 is of, with as many classes as that had: maybe `model` itself.
+    """The network that a .weights.h5 is of, whatever its head: maybe `model` itself.
 
     Such a file pairs weights by order and kind of layer, and what it has too many of Keras leaves out without a word.
     """
-    with h5py.File(weights) as file:
-        saved: Counter[tuple[int, ...]] = Counter()
+    saved: Counter[tuple[int, ...]] = Counter()
+    with _reading(arch, weights), h5py.File(weights) as file:
         file.visititems(lambda path, item: saved.update([item.shape] if _is_weight(path, item) else []))
     wanted, ours = max(_heads(model).values(), default=0), _shapes(model)
     more, fewer = saved - ours, ours - saved
     widths = [shape[-1] for shape in more if len(shape) == 2 and shape[-1:] in more]
-    for classes in (wanted, *(widths or [0])):
-        same = classes == wanted and prepared == has_preprocessing(model)
-        candidate = model if same else sibling(classes)
-        if _shapes(candidate) == saved:
-            candidate.load_weights(weights)
-            return candidate
+    auxiliaries = [{}, {"auxiliary": True}, {"auxiliary": False}] if hasattr(row.spec, "auxiliary") else [{}]
+    for auxiliary in auxiliaries:
+        for pooling in ({}, {"pooling": None}, {"pooling": "avg"}, {"pooling": "flatten"}):
+            changes, near = auxiliary | pooling, False
+            for classes in (wanted, *(widths or [0])):
+                same = not changes and classes == wanted and prepared == has_preprocessing(model)
+                try:
+                    candidate = model if same else sibling(classes=classes, **changes)
+                except ValueError:
+                    # Vectors take no pooling, and images of any size are not put in a row.
+                    continue
+                if _shapes(candidate) == saved:
+                    with _reading(arch, weights):
+                        candidate.load_weights(weights)
+                    return candidate
+                near |= _kernels(_shapes(candidate)) == _kernels(saved)
+            if not near:
+                break
     raise ValueError(
-        f"`weights` must be of {model.name} as it is built now, but for its number of classes; got {str(weights)!r}, "
-        f"of which weights of shape {', '.join(map(str, [*more, *fewer][:3]))} have no place or are missing"
+        f"`weights` must be of {arch} as it is built now, but for its head; got {str(weights)!r}, of which weights of "
+        f"shape {', '.join(map(str, [*more, *fewer][:3]))} have no place or are missing"
     )
+
+
+def _kernels(shapes: Mapping[tuple[int, ...], int]) -> dict[tuple[int, ...], int]:
+    """Those of convolutions, which no pooling changes."""
+    return {shape: count for shape, count in shapes.items() if len(shape) > 2}
 
 
 def _is_weight(path: str, item: h5py.Group | h5py.Dataset) -> bool:

@@ -218,8 +218,9 @@ def _check_same(source: keras.Model, target: keras.Model, pairs: Sequence[Pair],
     dilated, from_dilated = (any(_most(pair[i], "dilation_rate") > 1 for pair in pairs) for i in (1, 2))
     for name, layer, from_layer in pairs:
         ours, theirs = _most(layer, "strides"), _most(from_layer, "strides")
-        # A stem may be another; dilations stand in place of strides.
-        lawful = name.startswith("stem") or (dilated if ours < theirs else from_dilated)
+        # A stem may be another; dilations stand in place of strides, and poolings in place of those of 1×1 kernels.
+        point = _most(layer, "kernel_size") == 1
+        lawful = point or name.startswith("stem") or (dilated if ours < theirs else from_dilated)
         if ours != theirs and not lawful:
             raise ValueError(
                 f"layer {name} of `{target.name}` has stride {ours}; got one of stride {theirs}, {from_layer.name} of "

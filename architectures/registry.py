@@ -199,7 +199,7 @@ def create(
         raise TypeError(f"`preprocessing` must be True, False or None; got {preprocessing!r}")
     if weights is not None:
         loading.check(arch, row, weights)
-    prepared = weights is not None and loading.prepares(weights) and row.preprocessing is not None
+    prepared = weights is not None and loading.prepares(arch, weights) and row.preprocessing is not None
     if preprocessing is None:
         preprocessing = prepared
     if preprocessing and row.preprocessing is None:
@@ -217,11 +217,10 @@ def create(
         raise ValueError(f"{arch} can't be built for inputs of {_text(wanted)}: {error}") from error
     if weights is not None:
 
-        def sibling(classes: int) -> keras.Model:
+        def sibling(**changes: Any) -> keras.Model:
             shape = wanted if len(wanted) > 1 else wanted[0]
-            return create(
-                arch, input_shape=shape, classes=classes, pooling=pooling, preprocessing=prepared, **overrides
-            )
+            options = {"input_shape": shape, "pooling": pooling, "preprocessing": prepared}
+            return create(arch, **options | overrides | changes)
 
         loading.load(model, arch, row, weights, prepared=prepared, sibling=sibling, families=_KERAS_FAMILIES)
     return model

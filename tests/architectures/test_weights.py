@@ -211,8 +211,8 @@ class TestFiles:
             ("resnet20", "resnet20_projection", "without a place in `resnet20`: stage2_unit1_shortcut"),
             ("vgg16", "vgg19", "without a place in `vgg16`: stage3_conv4, stage4_conv4, stage5_conv4"),
             ("resnet50", "resnet101", "without a place in `resnet50`: stage3_unit7_conv1"),
-            ("resnet50", "resnet50_v1_5", "stage2_unit1_conv1 of `resnet50` has stride 2; got one of stride 1"),
-            ("resnet50_v1_5", "resnet50", "stage2_unit1_conv1 of `resnet50_v1_5` has stride 1; got one of stride 2"),
+            ("resnet50", "resnet50_v1_5", "stage2_unit1_conv2 of `resnet50` has stride 1; got one of stride 2"),
+            ("resnet50_v1_5", "resnet50", "stage2_unit1_conv2 of `resnet50_v1_5` has stride 2; got one of stride 1"),
         ],
     )
     def test_a_larger_network_or_one_of_other_strides(self, arch, other, cause, tmp_path):
@@ -319,8 +319,103 @@ class TestFiles:
         path = tmp_path / f"model{ending}"
         path.write_bytes(b"nothing")
         for arch in ("vgg16", "resnet_tiny"):
-            with pytest.raises(ValueError, match="`weights` must be a file that Keras saved; got"):
+            with pytest.raises(ValueError, match=f"`weights` must be a file that Keras saved of {arch}; got"):
                 architectures.create(arch, weights=path)
+
+    def test_a_damaged_keras_file(self, tmp_path):
+        path = save(architectures.create("resnet_tiny"), tmp_path / "whole.keras")
+        whole = path.read_bytes()
+        with zipfile.ZipFile(path) as file:
+            parts = {name: file.read(name) for name in file.namelist()}
+        (weights,) = [name for name in parts if name.endswith(".weights.h5")]
+        flipped = bytearray(whole)
+        flipped[whole.index(parts[weights]) + len(parts[weights]) // 2] ^= 255
+        zips = {
+            "json": parts | {"config.json": b"{"},
+            "list": parts | {"config.json": b"[]"},
+            "alone": {name: part for name, part in parts.items() if name != weights},
+        }
+        damaged = {"cut": whole[: len(whole) // 2], "flipped": bytes(flipped)}
+        for name, contents in zips.items():
+            with zipfile.ZipFile(tmp_path / "zip", "w") as file:
+                for part, content in contents.items():
+                    file.writestr(part, content)
+            damaged[name] = (tmp_path / "zip").read_bytes()
+        for name, content in damaged.items():
+            (tmp_path / f"{name}.keras").write_bytes(content)
+            with pytest.raises(
+                ValueError,
+                match=rf"^`weights` must be a file that Keras saved of resnet_tiny; got '.*{name}.keras' \(.+",
+            ):
+                architectures.create("resnet_tiny", weights=tmp_path / f"{name}.keras")
+
+    def test_a_damaged_weights_file(self, tmp_path):
+        path = save(architectures.create("resnet_tiny"), tmp_path / "a.weights.h5")
+        path.write_bytes(path.read_bytes()[:-1000])
+        with pytest.raises(
+            ValueError, match=r"^`weights` must be a file that Keras saved of resnet_tiny; got '.*truncat"
+        ):
+            architectures.create("resnet_tiny", weights=path)
+
+    @pytest.mark.parametrize("classes", [0, 5])
+    def test_an_h5_file_of_a_network_of_ours_or_of_another(self, classes, tmp_path):
+        options = {"input_shape": (64, 64, 3), "classes": classes}
+        ours = architectures.create("mobilenet_025", **options)
+        other = keras.applications.MobileNetV2(weights=None, alpha=0.35, include_top=False, input_shape=SHAPE)
+        for saved, cause in ((ours, "network of `create`"), (other, "Layer count mismatch")):
+            path = save(saved, tmp_path / "model.h5")
+            with pytest.raises(
+                ValueError,
+                match=rf"^`weights` must be a file that keras.applications has of mobilenet_025; got '.*\(.*{cause}",
+            ):
+                architectures.create("mobilenet_025", weights=path, **options)
+
+    @pytest.mark.parametrize("classes", [5, 7, 0])
+    def test_a_file_of_keras_applications_of_any_number_of_classes(self, classes, tmp_path):
+        theirs = randomise(keras.applications.MobileNet(weights=None, alpha=0.25, classes=5, input_shape=(32, 32, 3)))
+        path = save(theirs, tmp_path / "model.h5")
+        loaded = architectures.create("mobilenet_025", weights=path, classes=classes, input_shape=SHAPE)
+        expected = architectures.create("mobilenet_025", classes=classes, input_shape=SHAPE)
+        new = ["logits"] if classes == 7 else []
+        architectures.port_from_keras(expected, theirs, skip=new)
+        assert_equal(loaded, expected, but=new)
+
+    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+    @pytest.mark.parametrize(
+        ("arch", "before", "after", "new"),
+        [
+            ("mobilenet_tiny", {}, {"pooling": "flatten", "classes": 5}, ["logits"]),
+            ("mobilenet_tiny", {}, {"pooling": "flatten", "classes": 0}, []),
+            ("mobilenet_tiny", {"pooling": "flatten"}, {"classes": 5}, ["logits"]),
+            ("mobilenet_tiny", {"pooling": "flatten"}, {"classes": 0}, []),
+            ("vgg_tiny", {}, {"pooling": "max", "classes": 0}, []),
+            ("vgg_tiny", {"pooling": "max"}, {"classes": 0}, []),
+            ("googlenet_tiny", {"auxiliary": True}, {}, []),
+            ("googlenet_tiny", {"auxiliary": True}, {"classes": 0}, []),
+            ("googlenet_tiny", {"auxiliary": True}, {"classes": 3, "pooling": "flatten"}, ["logits"]),
+            ("googlenet_tiny", {}, {"auxiliary": True}, []),
+            ("googlenet_tiny", {}, {"auxiliary": True, "classes": 3}, ["logits"]),
+            ("googlenet_tiny", {"classes": 0}, {"auxiliary": True, "classes": 3}, []),
+            ("lenet_tiny", {}, {"classes": 0}, []),
+        ],
+    )
+    def test_a_head_of_another_kind(self, arch, before, after, new, ending, tmp_path):
+        saved = randomise(architectures.create(arch, **before))
+        loaded = architectures.create(arch, weights=save(saved, tmp_path / f"model{ending}"), **after)
+        held, found = weights_by_name(saved), weights_by_name(loaded)
+        body = weights_by_name(architectures.create(arch, classes=0)).keys()
+        assert body <= held.keys() & found.keys()
+        taken = {name for name in held.keys() & found.keys() if np.array_equal(held[name][0], found[name][0])}
+        assert taken == (held.keys() & found.keys()) - set(new)
+
+    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+    def test_a_trained_head_that_does_not_fit_is_not_left_out(self, ending, tmp_path):
+        path = save(architectures.create("mobilenet_tiny"), tmp_path / f"model{ending}")
+        with pytest.raises(
+            ValueError,
+            match=r"`weights` don't fit mobilenet_tiny as it is built: layer logits needs a kernel of .*`skip=`",
+        ):
+            architectures.create("mobilenet_tiny", weights=path, pooling="flatten")
 
     def test_a_network_that_keras_has_not(self, tmp_path):
         (tmp_path / "model.h5").write_bytes(b"")
@@ -372,7 +467,9 @@ class TestImagenet:
 
     def test_another_stem_does_not_fit(self, fetched):
         with pytest.raises(
-            ValueError, match=r"layer stem_conv needs a kernel of shape \(3, 3, 3, 64\); got one of shape"
+            ValueError,
+            match=r"^`weights` don't fit resnet50 as it is built: layer stem_conv needs a kernel of shape "
+            r"\(3, 3, 3, 64\); got one of shape \(7, 7, 3, 64\) \(`copy_weights`, or `port_from_keras` .*`skip=`",
         ):
             architectures.create("resnet50", weights="imagenet", stem=kb.stem.cifar, input_shape=(32, 32, 3))
 
@@ -437,7 +534,7 @@ class TestPort:
             (
                 "resnet50_v1_5",
                 "ResNet50",
-                "layer stage2_unit1_conv1 of `resnet50_v1_5` has stride 1; got one of stride 2, conv3_block1_1_conv",
+                "layer stage2_unit1_conv2 of `resnet50_v1_5` has stride 2; got one of stride 1, conv3_block1_2_conv",
             ),
         ],
     )
