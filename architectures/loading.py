@@ -85,7 +85,7 @@ def load(
     sibling: Callable[..., keras.Model],
     families: Sequence[ModuleType],
 ) -> None:
-    """Fills a network; heads of another number of classes stay as they are.
+    """Fills a network; heads that the weights have not, or for another number of classes, stay as they are.
 
     Args:
         model: to be filled.

@@ -61,7 +61,7 @@ def restore(source: keras.Model, target: keras.Model, *, skip: Collection[str] =
     """
     names = {name: name for name in leaves(target)}
     pairs = _paired(source, target, names, skip)
-    _check_same(source, target, pairs, [*names, *_spare(target, skip, head(source))])
+    _check_same(source, target, pairs, {*names, *_spare(target, skip, head(source))})
     _copy(pairs)
 
 
@@ -93,7 +93,7 @@ def port(
     pairs = _paired(keras_model, model, names, skip)
     heads = [names[name] for name in KERAS_HEADS if name in names]
     known = [names[name] for name in leaves(model) if name in names]
-    _check_same(keras_model, model, pairs, [*known, *_spare(model, skip, heads)])
+    _check_same(keras_model, model, pairs, {*known, *_spare(model, skip, heads)})
     first = [layer for layer in image_convs(model) if layer.name not in skip] if swaps_colours(model) else []
     _port(model, pairs)
     turn_colours(first)

@@ -162,8 +162,9 @@ def create(
         pooling: how the features become a vector, `"avg"`, `"max"` or `"flatten"`; `None` for the family's own way, and
             with `classes=0` for none.
         weights: `"imagenet"` for those of keras.applications, which Keras fetches; or a file: one that Keras saved of
-            this very network, `.weights.h5` or `.keras`, or a download of keras.applications, `.h5`. Where it has
-            another number of classes the head stays new.
+            this very network, `.weights.h5` or `.keras`, or a download of keras.applications, `.h5`. Its head may be
+            another: what of ours it has not, or for another number of classes, stays new. Strides are told from those
+            of another network by `.keras` alone.
         preprocessing: whether the network takes images of 0 to 255 and itself prepares them as the weights of
             keras.applications want them; `None` where such weights are asked for, or a file of a network that does.
             Without, it takes what that network's `preprocess_input` gives, or the layers with which it begins
@@ -176,7 +177,8 @@ def create(
 
     Raises:
         ValueError: no row has that name, an argument is out of its range, or the input is too small for the network: of
-            images of up to 32×32 more than 1×1 must be left, unless a `stem=` or `pools=` is given.
+            images of up to 32×32 more than 1×1 must be left, unless a `stem=` or `pools=` is given; or the weights
+            are of another network, or in a file that can't be read.
         TypeError: an override is no field of the spec, or an argument of the wrong type.
         FileNotFoundError: there is no file `weights`.
 

@@ -514,6 +514,23 @@ class TestPort:
         ):
             porting.port(ours, theirs, [self.Family])
 
+    @pytest.mark.parametrize("size", [1, 3])
+    def test_a_pooling_in_place_of_the_stride_of_a_single_tap(self, size):
+        inputs = keras.Input((5, 5, 2))
+        ours = keras.Model(inputs, layers.Conv2D(3, size, strides=2, padding="same", name="conv")(inputs), name="ours")
+        x = layers.AveragePooling2D(1, strides=2)(inputs)
+        theirs = keras.Model(inputs, layers.Conv2D(3, size, padding="same", name="theirs_conv")(x), name="theirs")
+        randomise(theirs)
+        if size > 1:
+            with pytest.raises(
+                ValueError, match="layer conv of `ours` has stride 2; got one of stride 1, theirs_conv of"
+            ):
+                porting.port(ours, theirs, [self.Family])
+            return
+        porting.port(ours, theirs, [self.Family])
+        x = np.random.default_rng(0).normal(size=(2, 5, 5, 2)).astype("float32")
+        np.testing.assert_allclose(computed(ours, x), computed(theirs, x), rtol=1e-5, atol=1e-5)
+
     def test_what_is_no_model(self):
         model = architectures.create("resnet_tiny")
         for copy in (architectures.port_from_keras, architectures.copy_weights):
