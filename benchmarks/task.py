@@ -112,7 +112,7 @@ class Classification(Task):
 
     def loss(self, outputs: Sequence[Any], targets: Any) -> Any:
         """Cross-entropy; of further outputs a part."""
-        first, *further = [ops.mean(ops.sparse_categorical_crossentropy(targets, y, from_logits=True)) for y in outputs]
+        first, *further = [crossentropy(y, targets) for y in outputs]
         return first + AUXILIARY_WEIGHT * sum(further)
 
     def score(self, model: Model, batch_size: int) -> float:
@@ -220,14 +220,10 @@ class Synthetic(Task):
 
     def loss(self, outputs: Sequence[Any], targets: Any) -> Any:
         """Cross-entropy, summed over the outputs."""
-        total = 0.0
-        for i, (y, from_logits) in enumerate(zip(outputs, self._from_logits, strict=True)):
-            if y.shape[-1] == 1:
-                total = total + binary_crossentropy(y, targets[:, i], from_logits=from_logits)
-            else:
-                entropy = ops.sparse_categorical_crossentropy(targets[:, i], y, from_logits=from_logits)
-                total = total + ops.mean(entropy)
-        return total
+        return sum(
+            (crossentropy if y.shape[-1] > 1 else binary_crossentropy)(y, targets[:, i], from_logits=from_logits)
+            for i, (y, from_logits) in enumerate(zip(outputs, self._from_logits, strict=True))
+        )
 
     def score(self, model: Model, batch_size: int) -> float:
         """There is none."""
@@ -315,9 +311,15 @@ def normalised(model: Model, mean: np.ndarray, std: np.ndarray) -> Model:
     return Model(inputs, model(prepared if len(prepared) > 1 else prepared[0]), name=f"{model.name}_complete")
 
 
+def crossentropy(y: Any, targets: Any, *, from_logits: bool = True) -> Any:
+    """The mean cross-entropy of `(batch, classes)` outputs and `(batch,)` targets, in float32 under every policy."""
+    return ops.mean(ops.sparse_categorical_crossentropy(targets, ops.cast(y, "float32"), from_logits=from_logits))
+
+
 def binary_crossentropy(y: Any, targets: Any, *, from_logits: bool = True) -> Any:
-    """The mean binary cross-entropy of `(batch, 1)` outputs and `(batch,)` targets."""
-    return ops.mean(ops.binary_crossentropy(ops.cast(targets, "float32")[:, None], y, from_logits=from_logits))
+    """The mean binary cross-entropy of `(batch, 1)` outputs and `(batch,)` targets, in float32 too."""
+    targets = ops.cast(targets, "float32")[:, None]
+    return ops.mean(ops.binary_crossentropy(targets, ops.cast(y, "float32"), from_logits=from_logits))
 
 
 def pair_arrays(images: np.ndarray, labels: np.ndarray, classes: int) -> Arrays:

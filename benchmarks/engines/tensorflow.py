@@ -125,7 +125,7 @@ class TensorFlowEngine(Engine):
 
     def _infer_step(self, inputs: list[tf.Tensor], targets: tf.Tensor) -> tf.Tensor:
         outputs = replay(self._model, self._task.prepare(inputs), self._call)
-        return tf.cast(self._task.loss(outputs, targets), tf.float32)
+        return self._task.loss(outputs, targets)
 
     def _call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
         """One operation of the graph; a normalisation by the fused kernel where XLA does not fuse."""

@@ -427,6 +427,33 @@ def test_penalties_are_in_the_loss(small, kind, policy):
     assert losses[1] - losses[0] == pytest.approx(squares, rel=0.02 if policy == "bfloat16" else 1e-3)
 
 
+def halved(width, activation):
+    """A network whose output is of the policy's dtype, as those of keras.applications."""
+    x = keras.Input((6,))
+    return keras.Model(x, layers.Dense(width, activation=activation)(x))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"])
+@pytest.mark.parametrize(("width", "activation"), [(5, None), (5, "softmax"), (1, None), (1, "sigmoid")])
+@pytest.mark.parametrize("mode", ["training", "inference"])
+def test_outputs_of_any_dtype_have_a_float32_loss(policy, width, activation, mode):
+    keras.config.set_dtype_policy(policy)
+    keras.utils.set_random_seed(0)
+    model = halved(width, activation)
+    work = Synthetic(model, batch_size=16, seed=0)
+    optimizer = recipes.optimizer("sgd", 0.0, {}, steps=20, warmup=0.0)
+    engine = engine_of(model, work, batch_size=16, mode=mode, optimizer=optimizer)
+    engine.warm_up()
+    inputs, labels = work.examples(work.count, 0)
+    (outputs,) = evaluated(model, inputs)
+    if activation:
+        outputs = np.log(outputs) if width > 1 else np.log(outputs / (1 - outputs))
+    logits = outputs if width > 1 else np.concatenate([np.zeros_like(outputs), outputs], axis=1)
+    expected = cross_entropies(logits, labels[:, 0]).mean()
+    # An epoch: every example counts once.
+    assert engine.run(work.count // 16) == pytest.approx(expected, rel=0.02)
+
+
 INFERENCE = [
     ("resident", "off"),
     ("resident", "on"),
