@@ -32,7 +32,6 @@ from typing import Any
 
 from absl import flags
 from rich.table import Table
-from rich.text import Text
 
 from benchmarks import console, records, stats
 from benchmarks.console import UsageError
@@ -293,10 +292,10 @@ def fails(row: Row, floor: float) -> bool:
 def grid(rows: Sequence[Row], vary: Sequence[str]) -> Table:
     """The table of the rows, each named by the fields that vary."""
     table = Table()
-    table.add_column("configuration")
+    table.add_column("configuration", overflow="fold")
     for heading in ("runs", "A, images/s", "B, images/s", "B/A", "95 % interval"):
-        table.add_column(heading, justify="right")
-    table.add_column("difference")
+        table.add_column(heading, justify="right", overflow="fold")
+    table.add_column("difference", overflow="fold")
     for row in rows:
         low, high = row.interval
         cells = (
@@ -308,8 +307,7 @@ def grid(rows: Sequence[Row], vary: Sequence[str]) -> Table:
             "" if low is None else f"{low:.3f} to {high:.3f}",
             verdict(row),
         )
-        # As text: brackets, as those of an override, are markup in a string.
-        table.add_row(*map(Text, cells))
+        table.add_row(*cells)
     return table
 
 

@@ -1,6 +1,7 @@
 """What a person sees: one sentence where something is wrong, a progress bar on the way, a table at the end."""
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=True)
+
+class Terminal(Console):
+    """A console whose reader may leave, as `head` does: what is left to say is dropped, and the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Sends the rest to nowhere."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+# Brackets, as those of an override, and colons are text here.
+console = Terminal(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 class UsageError(Exception):
@@ -55,24 +69,40 @@ def _parse(arguments: list[str]) -> list[str]:
         return flags.FLAGS(arguments)
     except flags.Error as error:
         sys.exit(f"error: {error}")
-    except SystemExit:  # of --help, which absl ends with status 1
+    except (SystemExit, BrokenPipeError):  # of --help, which absl ends with status 1 and whose reader may leave
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            console.on_broken_pipe()
         sys.exit(0)
 
 
 def say(text: str) -> None:
     """Prints a line."""
-    console.print(text, markup=False)
+    console.print(text)
+
+
+def do_each(*actions: Callable[[], None]) -> None:
+    """Does each, whichever fails; then raises a `UsageError` of all that did."""
+    failed = []
+    for action in actions:
+        try:
+            action()
+        except UsageError as error:
+            failed.append(str(error))
+    if failed:
+        raise UsageError("; ".join(failed))
 
 
 @contextlib.contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """A progress bar over `total` steps; yields `advance(steps, note)`."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a column's own markup is not the console's
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=total, note="")
@@ -86,8 +116,8 @@ def progress(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
 def table(title: str, rows: Mapping[str, Any]) -> None:
     """Prints a table of two columns: what, and its value."""
     grid = Table(title=title, title_justify="left", show_header=False)
-    grid.add_column(no_wrap=True)
-    grid.add_column(justify="right")
-    for key, value in rows.items():
-        grid.add_row(key, str(value))
+    grid.add_column(overflow="fold")
+    grid.add_column(justify="right", overflow="fold")
+    for row in rows.items():
+        grid.add_row(*map(str, row))
     console.print(grid)

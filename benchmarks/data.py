@@ -107,7 +107,7 @@ def from_npz(path: str) -> Dataset:
     Raises:
         UsageError: there is no such file, it is corrupt, or an array is missing or misshapen.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"there is no file {path}")
     if not zipfile.is_zipfile(path):
         raise UsageError(f"{path} is no .npz file, or only a part of one")

@@ -14,10 +14,15 @@ VERSION = 3
 
 def check_writable(path: str, flag: str = "out") -> None:
     """Raises a `UsageError` now if the file that a flag names can't be written later."""
-    folder = Path(path).resolve().parent
-    if not folder.is_dir():
+    target, folder = Path(path), Path(path).resolve().parent
+    if not os.path.isdir(folder):
         raise UsageError(f"--{flag}={path}: there is no folder {folder}")
-    target = path if Path(path).exists() else folder
+    try:
+        target.stat()
+    except FileNotFoundError:
+        target = folder
+    except OSError as error:
+        raise UsageError(f"--{flag}={path} can't be written: {error.strerror}") from None
     if Path(path).is_dir() or not os.access(target, os.W_OK):
         raise UsageError(f"--{flag}={path} can't be written")
 

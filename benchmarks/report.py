@@ -10,6 +10,7 @@ training and inference, real and made-up images.
 """
 
 import contextlib
+import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,34 +59,39 @@ def main(paths: Sequence[str]) -> None:
     if not sections and not comparisons:
         raise UsageError(f"there are no records in {', '.join(paths) or RESULTS}")
     if FLAGS.into is None and FLAGS.out is None:
-        print(page.markdown(tables(sections, comparisons)))
+        console.say(page.markdown(tables(sections, comparisons)))
     if FLAGS.into is not None:
         insert(Path(FLAGS.into), page.markdown(tables(sections, comparisons)))
     if FLAGS.out is not None:
         blocks = list(report(sections, comparisons))
         pictures = {block.file: block.svg for block in blocks if isinstance(block, page.Picture)}
         texts = {"report.md": page.markdown(blocks) + "\n", "report.html": page.html("Benchmarks", blocks)}
-        write(Path(FLAGS.out), pictures | texts)
+        write(Path(FLAGS.out), pictures | texts, f"--out={FLAGS.out}")
         console.say(f"wrote {Path(FLAGS.out, 'report.html')} and, with its pictures, report.md")
 
 
 def insert(document: Path, text: str) -> None:
     """Puts text between the marks of a document."""
-    before = document.read_text() if document.is_file() else ""
+    try:
+        before = document.read_text(encoding="utf-8") if os.path.isfile(document) else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--into={document} can't be read: {error}") from None
     if any(before.count(mark) != 1 for mark in MARKS):
         raise UsageError(f"--into={document} must be a document with the marks {MARKS[0]} and {MARKS[1]}, once each")
     head, rest = before.split(MARKS[0])
-    document.write_text(f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
+    after = f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
+    target = document.resolve()  # a link stays one
+    write(target.parent, {target.name: after}, f"--into={document}")
 
 
-def write(folder: Path, files: Mapping[str, str]) -> None:
-    """Writes the files of a folder, all or none."""
-    partial = {folder / f".{name}.partial": text for name, text in files.items()}
+def write(folder: Path, files: Mapping[str, str], flag: str) -> None:
+    """Writes the files of a folder, all or none; `flag` is what asked for them."""
+    partial = {folder / f".{os.getpid()}.{number}.partial": text for number, text in enumerate(files.values())}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in files:
             if (folder / name).is_dir():
-                raise UsageError(f"--out={folder} can't be written: {name} is a folder")
+                raise UsageError(f"{flag} can't be written: {name} is a folder")
         for path, text in partial.items():
             path.write_text(text, encoding="utf-8")
         for name, path in zip(files, partial, strict=True):
@@ -94,7 +100,7 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
         with contextlib.suppress(OSError):
             for path in partial:
                 path.unlink(missing_ok=True)
-        raise UsageError(f"--out={folder} can't be written: {error.strerror}") from None
+        raise UsageError(f"{flag} can't be written: {error.strerror}") from None
 
 
 def tables(sections: Sequence[Section], comparisons: Sequence[Record]) -> Iterator[page.Block]:

@@ -92,8 +92,7 @@ def main() -> None:
         told = str(error).partition("\n")[0]
         raise UsageError(f"--trace={FLAGS.trace} can't be written: {told}") from None
     finally:  # whatever a profiler ends in, the figures are there
-        show(record)
-        write(record)
+        console.do_each(lambda: write(record), lambda: show(record))
 
 
 def too_large(error: Exception) -> Exception:

@@ -9,6 +9,7 @@ neither in the training time nor in the rate.
 """
 
 import math
+import os
 import time
 from pathlib import Path
 
@@ -79,23 +80,21 @@ def main() -> None:
         "final_loss": loss,
         f"test_{job.task.metric}": score,
     }
-    console.table(
-        f"{job.arch} on {job.dataset}",
-        {
-            "parameters": f"{job.profile.trainable_params:,}",
-            "multiply-adds an image": f"{job.profile.macs:,}",
-            "epochs": FLAGS.epochs,
-            "training time": f"{seconds:.1f} s",
-            "compilation": f"{compile_seconds:.1f} s",
-            "throughput": f"{record['images_per_second']:,.0f} images/s",
-            f"test {job.task.metric.replace('_', ' ')}": f"{100 * score:.2f} %",
-            "device": records.describe(record),
-        },
+    told = {
+        "parameters": f"{job.profile.trainable_params:,}",
+        "multiply-adds an image": f"{job.profile.macs:,}",
+        "epochs": FLAGS.epochs,
+        "training time": f"{seconds:.1f} s",
+        "compilation": f"{compile_seconds:.1f} s",
+        "throughput": f"{record['images_per_second']:,.0f} images/s",
+        f"test {job.task.metric.replace('_', ' ')}": f"{100 * score:.2f} %",
+        "device": records.describe(record),
+    }
+    console.do_each(
+        lambda: records.append(FLAGS.out, record) if FLAGS.out else None,
+        lambda: save(job, FLAGS.save) if FLAGS.save is not None else None,
+        lambda: console.table(f"{job.arch} on {job.dataset}", told),
     )
-    if FLAGS.out:
-        records.append(FLAGS.out, record)
-    if FLAGS.save is not None:
-        save(job, FLAGS.save)
 
 
 def check_save(path: str) -> None:
@@ -107,7 +106,7 @@ def check_save(path: str) -> None:
 
 def save(job: options.Job, path: str) -> None:
     """Writes the network with its normalisation in front, whole or not at all."""
-    partial = Path(path).with_name(f".{Path(path).name}.partial.keras")
+    partial = Path(path).with_name(f".{os.getpid()}.partial.keras")  # short, however long the name may be
     try:
         job.task.complete(job.model).save(partial)
         partial.replace(path)

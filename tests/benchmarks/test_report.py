@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import page
 from tests.benchmarks.made import compared, failed, record, trained
-from tests.process import ROOT, python
+from tests.process import ROOT, python, start
 
 RECORDS = ROOT / "benchmarks" / "results" / "two_cores.jsonl"
 MARKS = "<!-- results -->", "<!-- end of results -->"
@@ -207,9 +207,27 @@ def test_the_tables_go_between_the_marks_of_a_document(tmp_path):
     assert document.read_text() == f"before\n\n{MARKS[0]}\n{report(RECORDS)}{MARKS[1]}\n\nafter\n"
 
 
+def test_a_document_with_a_long_name_is_written_through_its_link(tmp_path):
+    document, link = tmp_path / ("n" * 250), tmp_path / "page.md"
+    document.write_text("".join(MARKS), encoding="utf-8")
+    link.symlink_to(document)
+    report(RECORDS, f"--into={link}")
+    assert link.is_symlink()
+    assert document.read_text() == f"{MARKS[0]}\n{report(RECORDS)}{MARKS[1]}"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_whoever_stops_reading_gets_no_traceback():
+    run = start("-m", "benchmarks.report")
+    run.stdout.close()
+    assert (run.stderr.read(), run.wait()) == ("", 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["{folder}/runs.jsonl", "--into={folder}/latin.md"], "--into={folder}/latin.md can't be read: 'utf-8' codec"),
+        (["{folder}/runs.jsonl", "--into={folder}/" + 300 * "n"], "must be a document with the marks"),
         (["{folder}/empty.jsonl"], "there are no records in {folder}/empty.jsonl"),
         (["{folder}/none.jsonl"], "none.jsonl can't be read"),
         (["--into={folder}/empty.jsonl"], "--into={folder}/empty.jsonl must be a document with the marks"),
@@ -229,6 +247,7 @@ def test_the_tables_go_between_the_marks_of_a_document(tmp_path):
 )
 def test_what_cannot_be_done_is_told_in_one_sentence(tmp_path, arguments, told):
     (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "latin.md").write_bytes("".join(MARKS).encode() + b"\xe9")
     (tmp_path / "runs.jsonl").write_text(json.dumps(failed()) + "\n")
     (tmp_path / "taken" / "report.html").mkdir(parents=True)
     done = python("-m", "benchmarks.report", *(argument.format(folder=tmp_path) for argument in arguments))
@@ -248,12 +267,12 @@ from benchmarks.console import UsageError
 
 write_text = Path.write_text
 def fail(self, text, **options):
-    if "last" in self.name:
+    if "last" in text:
         raise OSError(errno.ENOSPC, "No space left on device")
     return write_text(self, text, **options)
 Path.write_text = fail
 try:
-    report.write(Path(sys.argv[1]), {"first": "new", "last": "new"})
+    report.write(Path(sys.argv[1]), {"first": "new", "second": "last new"}, "--out")
 except UsageError as error:
     print(error)
 """
@@ -262,7 +281,7 @@ except UsageError as error:
 def test_a_report_is_written_whole_or_not_at_all(tmp_path):
     (tmp_path / "first").write_text("old")
     done = python("-c", FULL, tmp_path)
-    assert done.stdout == f"--out={tmp_path} can't be written: No space left on device\n"
+    assert done.stdout == "--out can't be written: No space left on device\n"
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("first", "old")]
 
 

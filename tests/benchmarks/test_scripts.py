@@ -91,6 +91,13 @@ WRONG = {
     "bad override": ("train", [*LENET, "--override=style=style.NOPE"], ["--override", "'style.NOPE'", "kblocks"]),
     "no file": ("train", ["--data=npz:{folder}/none.npz"], ["there is no file", "none.npz"]),
     "bad file": ("train", ["--data=npz:{folder}/bad.npz"], ["bad.npz"]),
+    "a long path": ("train", ["--data=npz:{folder}/" + 300 * "n"], ["there is no file"]),
+    "a long name for the record": ("train", [*LENET, "--out={folder}/" + 300 * "n"], ["--out=", "File name too long"]),
+    "a long name for the network": (
+        "train",
+        [*LENET, "--save={folder}/" + 300 * "n" + ".keras"],
+        ["--save=", "File name too long"],
+    ),
     "no path": ("train", ["--data=npz:PATH"], ["npz:PATH"]),
     "no data": ("train", ["--dataset=mnist", "--data_dir={folder}/empty"], ["mnist is not in", "--data=generated"]),
     "large batch": ("train", [*LENET, "--batch_size=2001"], ["--batch_size", "2000", "got 2001"]),
@@ -399,6 +406,42 @@ def test_what_fails_after_the_run_loses_no_figures(folder, tmp_path, script, fla
     assert done.stderr.splitlines()[-1].startswith(f"error: {told.format(tmp=tmp_path)}")
     assert record(tmp_path / "runs.jsonl")["images_per_second"] > 0
     assert not [path.name for path in tmp_path.iterdir() if "partial" in path.name]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_record_that_cannot_be_written_loses_neither_the_network_nor_the_figures(folder, tmp_path):
+    given = [flag.format(folder=folder) for flag in (*LENET, "--out=/dev/full")]
+    # A name as long as a file system takes it leaves no room for a longer one beside it.
+    name = f"{tmp_path}/{'n' * 240}.keras"
+    done = python("-m", "benchmarks.train", *given, f"--save={name}")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: --out=/dev/full can't be written: No space left on device\n",
+    )
+    assert [str(path) for path in tmp_path.iterdir()] == [name]
+    assert "test accuracy" in done.stdout
+    done = python("-c", FAILING, "train", *given, f"--save={tmp_path}/net.keras")
+    assert done.returncode == 1
+    for path in ("--out=/dev/full", f"--save={tmp_path}/net.keras"):
+        assert f"{path} can't be written: No space left on device" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("script", "flags"), [("train", ["--save={tmp}/net.keras"]), ("throughput", ["--steps=3", "--nopeak"])]
+)
+def test_whoever_stops_reading_loses_nothing(folder, tmp_path, script, flags):
+    given = [flag.format(folder=folder, tmp=tmp_path) for flag in (*LENET, *flags, "--out={tmp}/runs.jsonl")]
+    run = process.start("-m", f"benchmarks.{script}", *given, TF_CPP_MIN_LOG_LEVEL=None)
+    run.stdout.close()
+    assert (run.stderr.read(), run.wait()) == ("", 0)
+    assert record(tmp_path / "runs.jsonl")["images_per_second"] > 0
+    assert (tmp_path / "net.keras").exists() == (script == "train")
+
+
+def test_help_may_be_left_unread():
+    run = process.start("-m", "benchmarks.train", "--help", TF_CPP_MIN_LOG_LEVEL=None)
+    run.stdout.close()
+    assert (run.stderr.read(), run.wait()) == ("", 0)
 
 
 @pytest.mark.parametrize("backend", ["foo", "tensorflow"])
