@@ -195,17 +195,45 @@ def make(network: str, arch: str, channels: int, size: Size, classes: int) -> nn
     return timm.create_model(name, in_chans=channels, num_classes=classes)
 
 
+# What PyTorch's optimisers of these names do alike, besides their rate.
+HONOURED = {
+    "sgd": {"momentum", "nesterov", "weight_decay"},
+    "adam": {"beta_1", "beta_2", "epsilon", "amsgrad", "weight_decay"},
+    "adamw": {"beta_1", "beta_2", "epsilon", "amsgrad", "weight_decay"},
+}
+RATE = 1e-3
+
+
 def torch_optimizer(optimizer: keras.optimizers.Optimizer, network: nn.Module) -> torch.optim.Optimizer:
-    """PyTorch's optimiser of the same name, at the schedule's first rate: the rate does not change a step's time."""
+    """PyTorch's optimiser of the same name and arguments, but at a constant rate: it does not change a step's time.
+
+    As in Keras, weight decay is decoupled: `w ← w − rate · decay · w` before each step, and no term of the gradient.
+
+    Raises:
+        UsageError: PyTorch has no such optimiser, or none that takes all of its arguments.
+    """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     name, config = type(optimizer).__name__.lower(), optimizer.get_config()
-    rate, decay = 1e-3, config.get("weight_decay") or 0.0
-    if name == "sgd":
-        momentum = config["momentum"]
-        nesterov = config["nesterov"] and momentum > 0
-        return torch.optim.SGD(network.parameters(), rate, momentum, weight_decay=decay, nesterov=nesterov)
-    if name == "adam":
-        return torch.optim.Adam(network.parameters(), rate, weight_decay=decay)
-    if name == "adamw":
-        return torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
-    raise UsageError(f"--peer takes the optimisers sgd, adam and adamw; got {name}")
+    if name not in HONOURED:
+        raise UsageError(f"--peer takes the optimisers sgd, adam and adamw; got {name}")
+    usual = type(optimizer)().get_config()
+    given = {key for key in usual if config[key] != usual[key]} - {"name", "learning_rate"} - HONOURED[name]
+    if given:
+        raise UsageError(
+            f"--peer can't take --optimizer_argument {', '.join(sorted(given))}: PyTorch's {name} has none"
+        )
+    weights, decay = list(network.parameters()), config["weight_decay"] or 0.0
+    if name != "sgd":
+        betas = config["beta_1"], config["beta_2"]
+        return torch.optim.AdamW(weights, RATE, betas, config["epsilon"], decay, amsgrad=config["amsgrad"])
+    momentum = config["momentum"]
+    made = torch.optim.SGD(weights, RATE, momentum, nesterov=config["nesterov"] and momentum > 0)
+    if decay:
+        made.register_step_pre_hook(lambda *_: _shrink(weights, 1 - RATE * decay))
+    return made
+
+
+@torch.no_grad()
+def _shrink(weights: list[nn.Parameter], factor: float) -> None:
+    """Multiplies all weights at once, as PyTorch's own optimisers do."""
+    torch._foreach_mul_(weights, factor)

@@ -286,6 +286,57 @@ def test_a_peer_is_refused_where_there_is_none(small):
         peer_of("lenet", Classification(small(24), augment=False), batch_size=8)
 
 
+SETTINGS = [
+    ("SGD", {}),
+    ("SGD", {"momentum": 0.8, "weight_decay": 30.0}),
+    ("SGD", {"momentum": 0.8, "nesterov": True}),
+    ("SGD", {"nesterov": True}),
+    ("Adam", {"beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-6}),
+    ("Adam", {"weight_decay": 30.0, "amsgrad": True}),
+    ("AdamW", {"weight_decay": 30.0}),
+    ("AdamW", {}),
+]
+
+
+@of_torch
+@pytest.mark.parametrize(("name", "arguments"), SETTINGS)
+def test_a_peers_optimiser_takes_the_steps_of_keras_s(name, arguments):
+    torch = importlib.import_module("torch")
+    ours = keras.Variable(np.linspace(-1, 1, 12).astype("float32"))
+    theirs = torch.nn.Linear(12, 1, bias=False)
+    theirs.weight.data[0] = torch.from_numpy(np.linspace(-1, 1, 12).astype("float32"))
+    optimizer = getattr(keras.optimizers, name)(plain_torch().RATE, **arguments)
+    optimizer.build([ours])
+    peer = plain_torch().torch_optimizer(optimizer, theirs)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        gradient = torch.from_numpy(rng.normal(0, 1, 12).astype("float32"))
+        with torch.no_grad():
+            optimizer.apply([gradient])
+        theirs.weight.grad = gradient[None].clone()
+        peer.step()
+    ours, theirs = ops.convert_to_numpy(ours), theirs.weight.detach().numpy()[0]
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-6)
+    assert np.abs(ours - np.linspace(-1, 1, 12)).max() > 2e-3
+    # Too small to be seen above, where one is added before and the other after the correction of the second moment.
+    assert peer.defaults.get("eps") == optimizer.get_config().get("epsilon")
+
+
+@of_torch
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("SGD", {"clipnorm": 1.0, "use_ema": True, "momentum": 0.9}, "clipnorm, use_ema: PyTorch's sgd"),
+        ("Adam", {"gradient_accumulation_steps": 2}, "gradient_accumulation_steps: PyTorch's adam"),
+        ("AdamW", {"global_clipnorm": 1.0}, "global_clipnorm: PyTorch's adamw"),
+    ],
+)
+def test_what_a_peers_optimiser_cannot_take_is_told(name, arguments, told):
+    optimizer = getattr(keras.optimizers, name)(**arguments)
+    with pytest.raises(UsageError, match=f"--peer can't take --optimizer_argument {told} has none"):
+        plain_torch().torch_optimizer(optimizer, importlib.import_module("torch").nn.Linear(2, 2))
+
+
 @of_torch
 def test_a_peer_follows_its_seed(small):
     work = Classification(small(24), augment=False)
