@@ -10,7 +10,9 @@ A run has blocks of steps, each timed as one. Blocks say how evenly that run wen
 layout and its clocks, so how two configurations differ is told by several runs of each, in processes of their own.
 """
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
@@ -18,26 +20,23 @@ PERCENTS = (5, 50, 95, 99)
 
 
 def rate_interval(
-    block_steps: Sequence[int],
-    block_seconds: Sequence[float],
-    batch_size: int,
-    *,
-    confidence: float = 0.95,
-    draws: int = 2000,
-    seed: int = 0,
+    block_steps: Sequence[int], block_seconds: Sequence[float], batch_size: int, *, confidence: float = 0.95
 ) -> tuple[float, float] | tuple[None, None]:
-    """`quantiles(batch_size · Σ steps / Σ seconds)` over resamples of the blocks: a percentile bootstrap.
+    """`rate · (1 ± t · error)`: Student's interval, of as many degrees of freedom as there are blocks but one.
+
+    `rate = batch_size · Σ steps / Σ seconds`, and `error` is the relative standard error of that ratio of sums: from
+    how far each block's seconds are from those of as many mean steps. Resampling so few blocks gives intervals that are
+    too narrow: of two they hold the rate in about 50 of 100 cases, of five in about 80.
 
     Args:
         block_steps: steps of each block.
         block_seconds: seconds of each block.
         batch_size: images a step.
         confidence: share of such intervals that hold the rate.
-        draws: resamples, each of as many blocks as there are, with replacement.
-        seed: of the resampling.
 
     Returns:
-        The ends of the interval, in images/s; `(None, None)` of a single block, which tells nothing about its spread.
+        The ends of the interval, in images/s, the lower one not below 0; `(None, None)` of a single block, which tells
+        nothing about its spread.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -45,16 +44,40 @@ def rate_interval(
     steps, seconds = _blocks(block_steps, block_seconds)
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1; got {batch_size}")
-    _check(confidence, draws)
-    if len(steps) < 2:
+    _check(confidence)
+    count = len(steps)
+    if count < 2:
         return None, None
-    generator = np.random.default_rng(seed)
-    rates = np.empty(draws)
-    # One draw at a time: all at once would take `draws` times the memory of the blocks, which may be many.
-    for draw in range(draws):
-        chosen = generator.integers(len(steps), size=len(steps))
-        rates[draw] = batch_size * steps[chosen].sum() / seconds[chosen].sum()
-    return _middle(rates, confidence)
+    rate = batch_size * steps.sum() / seconds.sum()
+    residuals = seconds - seconds.sum() * steps / steps.sum()
+    error = np.sqrt(count / (count - 1) * np.sum(residuals**2)) / seconds.sum()
+    reach = student((1 + confidence) / 2, count - 1) * error
+    return float(max(0.0, rate * (1 - reach))), float(rate * (1 + reach))
+
+
+def student(p: float, freedom: int) -> float:
+    """The quantile of Student's distribution.
+
+    Exact for 1 and 2 degrees of freedom, else by the Cornish–Fisher expansion (Abramowitz and Stegun 1964, 26.7.5),
+    which at 0.975 is within 0.2 %.
+
+    Args:
+        p: from 0.5 up to 1, 1 excluded.
+        freedom: degrees of freedom.
+    """
+    if freedom == 1:
+        return math.tan(math.pi * (p - 0.5))
+    if freedom == 2:
+        return (2 * p - 1) / math.sqrt(2 * p * (1 - p))
+    z = NormalDist().inv_cdf(p)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return sum(term / freedom**power for power, term in enumerate(terms))
 
 
 def percentiles(block_steps: Sequence[int], block_seconds: Sequence[float]) -> dict[str, float]:
@@ -136,14 +159,17 @@ def ratio_interval(
         ValueError: an argument is out of its range.
     """
     sides = _positive("a", a), _positive("b", b)
-    _check(confidence, draws)
+    _check(confidence)
+    if draws < 1:
+        raise ValueError(f"`draws` must be at least 1; got {draws}")
     if min(map(len, sides)) < 2:
         return None, None
     generator = np.random.default_rng(seed)
     below, above = (
         np.median(rates[generator.integers(len(rates), size=(draws, len(rates)))], axis=1) for rates in sides
     )
-    return _middle(above / below, confidence)
+    low, high = np.quantile(above / below, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return float(low), float(high)
 
 
 def _blocks(block_steps: Sequence[int], block_seconds: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -169,14 +195,6 @@ def _positive(name: str, values: Sequence[float]) -> np.ndarray:
     return array
 
 
-def _check(confidence: float, draws: int) -> None:
+def _check(confidence: float) -> None:
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence` must be between 0 and 1; got {confidence}")
-    if draws < 1:
-        raise ValueError(f"`draws` must be at least 1; got {draws}")
-
-
-def _middle(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """The ends of what lies in the middle of the values."""
-    low, high = np.quantile(values, ((1 - confidence) / 2, (1 + confidence) / 2))
-    return float(low), float(high)

@@ -5,7 +5,7 @@
     python -m benchmarks.throughput --arch=resnet50 --dataset=synthetic --batch_size=max --mode=inference
 
 Compilation is in no rate, nor are the steps before block times have stopped falling. A rate is all images over all
-seconds; its 95 % confidence interval is a bootstrap over the timed blocks, each of which lasts at least 0.05 s, with
+seconds; its 95 % confidence interval is Student's over the timed blocks, each of which lasts at least 0.05 s, with
 `--input=fit` 2 s. docs/records.md says what `--out` writes.
 """
 
