@@ -13,6 +13,8 @@ slows the machine for a while then slows both sides.
         KERAS_BACKEND=jax python -m benchmarks.throughput --out=jax.jsonl
     done
 
+What both files hold, or one holds twice, is one run, and the first file's.
+
 Rows of the two files with the same configuration make a row of the table: the median rate of each side, the ratio B/A
 with its 95 % bootstrap interval, and whether the two-sided Mann–Whitney U test tells the sides apart at 5 %, corrected
 for the number of rows. Fields that differ on purpose are named by `--across`.
@@ -54,6 +56,7 @@ FIELDS = (
     "dtype_policy",
     "jit",
     "optimizer",
+    "optimizer_arguments",
     "macs",
     "device",
 )
@@ -106,7 +109,7 @@ def main(paths: Sequence[str]) -> None:
     for field in FLAGS.across:
         if field not in FIELDS:
             raise UsageError(f"--across must be of {', '.join(FIELDS)}; got {field!r}")
-    a, b = (sides(path, FLAGS.across) for path in paths)
+    a, b = (sides(path, mine, FLAGS.across) for path, mine in zip(paths, records.gather(paths), strict=True))
     rows = judge(pair(a, b, FLAGS.across))
 
     every = [side.configuration for side in (*a.values(), *b.values())]
@@ -136,39 +139,38 @@ def check_floor() -> None:
         raise UsageError(f"--fail_below must be a number; got {FLAGS.fail_below}")
 
 
-def sides(path: str, across: Sequence[str]) -> dict[Key, Side]:
+def sides(path: str, found: Sequence[Mapping[str, Any]], across: Sequence[str]) -> dict[Key, Side]:
     """The runs of a file by configuration, the fields of `across` left out of what tells configurations apart.
+
+    Args:
+        path: the file's, to name it.
+        found: its records, as `records.gather` gives them.
+        across: fields that may differ between the files.
 
     Raises:
         UsageError: the file holds nothing to compare, a record of another version, or runs that differ in a field of
             `across`, whose median would be that of a mixture.
     """
-    found: dict[Key, list[tuple[dict[str, str], float]]] = {}
+    groups: dict[Key, list[tuple[dict[str, str], float]]] = {}
     others: Counter[str] = Counter()
-    for number, record in enumerate(records.read(path), 1):
+    for record in found:
         if record.get("version") != records.VERSION:
             raise UsageError(
-                f"{path}, line {number}, is a record of version {record.get('version')}; "
+                f"{path} holds a record of version {record.get('version')}; "
                 f"only those of version {records.VERSION} are compared"
             )
         if record["script"] == "versus":
             continue  # what it says follows from the runs before it
-        status = record.get("status", "ok")  # which old records have none of
-        if status != "ok":
-            others[str(status)] += 1
+        if record["status"] != "ok":
+            others[record["status"]] += 1
             continue
-        rate = record["images_per_second"]
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-            raise UsageError(f"{path}, line {number}: images_per_second must be a number above 0; got {rate!r}")
-        try:
-            settings = configuration(record)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{path}, line {number}, lacks a field or has it in another form: {error}") from None
-        found.setdefault(tuple(settings[field] for field in FIELDS if field not in across), []).append((settings, rate))
+        settings = configuration(record)
+        key = tuple(settings[field] for field in FIELDS if field not in across)
+        groups.setdefault(key, []).append((settings, record["images_per_second"]))
     left_out = ", ".join(f"{number} of status {status}" for status, number in sorted(others.items()))
-    if not found:
-        raise UsageError(f"{path} holds no record of status ok{f', but {left_out}' if left_out else ''}")
-    for runs in found.values():
+    if not groups:
+        raise UsageError(f"{path} holds no record of status ok of its own{f', but {left_out}' if left_out else ''}")
+    for runs in groups.values():
         for field in across:
             values = sorted({settings[field] for settings, _ in runs})
             if len(values) > 1:
@@ -178,18 +180,18 @@ def sides(path: str, across: Sequence[str]) -> dict[Key, Side]:
                 )
     if left_out:
         console.say(f"{path}: not compared are {left_out}")
-    return {key: Side(runs[0][0], tuple(rate for _, rate in runs)) for key, runs in found.items()}
+    return {key: Side(runs[0][0], tuple(rate for _, rate in runs)) for key, runs in groups.items()}
 
 
 def configuration(record: Mapping[str, Any]) -> dict[str, str]:
     """The fields of a record that its rate depends on, as text."""
-    environment = record["environment"]
+    environment, arguments = record["environment"], record.get("optimizer_arguments") or {}
     cores = f"{environment['cpu_cores']} cores of {environment['cpu']}"
     values = {
-        **{field: record[field] for field in FIELDS if field not in ("mode", "device")},
-        "mode": record.get("mode", "training"),  # the only one, when records did not tell it
+        **{field: record.get(field) for field in FIELDS},
         # Of a key that is given twice the last counts, and their order does not.
         "overrides": " ".join(sorted({text.partition("=")[0]: text for text in record["overrides"]}.values())) or None,
+        "optimizer_arguments": " ".join(f"{key}={value}" for key, value in sorted(arguments.items())) or None,
         "data": record["data"].partition(":")[0],  # npz:PATH: where the file lies is no matter
         "device": cores if environment["device"] == "CPU" else f"{environment['device']} with {cores}",
     }

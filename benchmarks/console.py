@@ -82,6 +82,11 @@ def say(text: str) -> None:
     console.print(text)
 
 
+def note(text: str) -> None:
+    """Tells beside the output what is not an error."""
+    print(f"note: {text}", file=sys.stderr)
+
+
 def do_each(*actions: Callable[[], None]) -> None:
     """Does each, whichever fails; then raises a `UsageError` of all that did."""
     failed = []

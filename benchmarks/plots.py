@@ -125,7 +125,7 @@ def batch_sizes(rows: Sequence[Row], looks: Looks) -> Plot:
         figure.supylabel("throughput, images/s", fontsize=9)
         _legend(figure, rows, looks)
 
-    text = "Bars are 95 % intervals. Each panel has a scale of its own, from zero."
+    text = "Bars are the intervals. Each panel has a scale of its own, from zero."
     if not all(row.is_ok for row in rows):
         text += " A cross below zero is a batch size that was tried and gave no figures."
     return Plot(name, title, text, _svg(0.6 + 2.4 * lines + _legend_height(rows), paint))
@@ -184,8 +184,10 @@ def sizes(rows: Sequence[Row], looks: Looks) -> Plot:
     points = []
     for which, same in best.items():
         fastest = max(same, key=lambda row: row.rate)
-        points += [Point(row, row.figure("params"), ", ".join(which) if row is fastest else None) for row in same]
-    text = "Each network, by each means, at its fastest batch size. Bars are 95 % intervals."
+        points += [
+            Point(row, row.figure("trainable_params"), ", ".join(which) if row is fastest else None) for row in same
+        ]
+    text = "Each network, by each means, at its fastest batch size. Bars are the intervals."
     return Plot(name, title, text, _against_rate({("", "parameters"): points}, looks))
 
 

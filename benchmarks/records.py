@@ -3,11 +3,12 @@
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.console import UsageError
+from benchmarks import fields
+from benchmarks.console import UsageError, note
 
 VERSION = 3
 
@@ -48,28 +49,54 @@ def append(path: str, record: Mapping[str, Any]) -> None:
 
 
 def read(path: str) -> list[dict[str, Any]]:
-    """The records of a JSON Lines file.
+    """The records of a JSON Lines file; a last line that is being written, or never was to its end, is left out.
 
     Raises:
         UsageError: there is no such file, or a line is no record; it is named.
     """
     try:
-        lines = Path(path).read_text().splitlines()
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} can't be read: {error}") from None
+    lines = text.splitlines()
     found = []
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            # A run that failed has no figures.
-            record["script"], record.get("status", "ok") != "ok" or record["images_per_second"]
-            if (record.get("version") or 1) > VERSION:
-                raise UsageError(
-                    f"{path}, line {number}, is of version {record['version']}; this reads up to {VERSION}"
-                )
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise UsageError(f"{path}, line {number}, is no record of these scripts") from None
+        except ValueError:
+            if number == len(lines) and not text.endswith("\n"):
+                note(f"{path}, line {number}, is written by half and left out")
+                break
+            record = None
+        if not isinstance(record, dict) or "script" not in record:
+            raise UsageError(f"{path}, line {number}, is no record of these scripts")
+        version = record.get("version") or 1
+        if not isinstance(version, int) or version > VERSION:
+            raise UsageError(f"{path}, line {number}, is of version {version}; this reads up to {VERSION}")
         found.append(record)
+    return found
+
+
+def gather(paths: Iterable[str]) -> list[list[dict[str, Any]]]:
+    """The records of each file, checked; one that several lines hold, of one file or of several, is the first's alone.
+
+    Raises:
+        UsageError: a file can't be read, or a line lacks what is read of it.
+    """
+    seen, found = set(), []
+    for path in paths:
+        found.append(mine := [])
+        for number, record in enumerate(read(path), 1):
+            for field, value in fields.UNTOLD.items():
+                record.setdefault(field, value)
+            try:
+                fields.check(record)
+            except ValueError as error:
+                raise UsageError(f"{path}, line {number}, lacks a field or has it in another form: {error}") from None
+            text = json.dumps(record, sort_keys=True)
+            if text not in seen:
+                seen.add(text)
+                mine.append(record)
     return found
 
 

@@ -10,6 +10,7 @@ training and inference, real and made-up images.
 """
 
 import contextlib
+import itertools
 import os
 import shlex
 from collections import Counter
@@ -40,8 +41,9 @@ FACTS = {
 }
 HOW_TO_READ = (
     "A row is a configuration. Its rate is all images over all seconds, the median where it ran several times, each "
-    "time in a process of its own. The 95 % interval is by bootstrap: over the blocks of a single run, over the runs "
-    f"where there are {summary.RUNS} or more; of fewer runs the range is given. A step's time is the median and, in "
+    "time in a process of its own. The interval is that of 95 %: of a single run Student's over its blocks, of "
+    f"{summary.RUNS} runs and more a bootstrap of their median, which of so few holds it in about 90 of 100 cases; of "
+    "fewer runs the range is given. A step's time is the median and, in "
     "brackets, the 5th and the 95th percentile. Share of peak is the arithmetic of convolutions, dense layers and "
     "attention over the most that a large matrix product reached on the same device in any of the runs. Peak memory is "
     "the device's, or where it tells none that of the process."
@@ -55,7 +57,8 @@ HOW_TO_COMPARE = (
 def main(paths: Sequence[str]) -> None:
     """Prints the tables, puts them into a document, or writes the report."""
     files = paths or sorted(map(str, RESULTS.glob("*.jsonl")))
-    sections, comparisons = summary.sections(files), summary.comparisons(files)
+    found = list(itertools.chain(*records.gather(files)))
+    sections, comparisons = summary.sections(found), summary.comparisons(found)
     if not sections and not comparisons:
         raise UsageError(f"there are no records in {', '.join(paths) or RESULTS}")
     if FLAGS.into is None and FLAGS.out is None:
@@ -245,12 +248,12 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "batch": lambda row: f"{row.settings['batch_size']:,}",
     "how": lambda row: row.how,
     "images/s": rate,
-    "95 % interval": interval,
+    "interval": interval,
     "runs": lambda row: str(len(row.runs)) if len(row.runs) > 1 else "",
     "step, ms": step,
     "share of peak": lambda row: f"{100 * share:.3g} %" if (share := row.peak_share) else "",
     "peak memory": memory,
-    "parameters": lambda row: f"{row.figure('params'):,.0f}",
+    "parameters": lambda row: f"{row.figure('trainable_params'):,.0f}",
     "test score": score,
     "trained for": trained,
     "remark": lambda row: "not steady" if any(run.get("is_steady") is False for run in row.runs) else "",

@@ -61,15 +61,10 @@ def main() -> None:
                 if FLAGS.out:
                     records.append(FLAGS.out, record)
                 advance(1, f"{('ours', 'peer')[side]} {record['images_per_second']:,.0f} images/s")
-        a, b = (Path(folder, name) for name in ("peer", "ours"))
-        for path, side in ((a, 1), (b, 0)):
-            for record in sides_records[side]:
-                records.append(str(path), record)
-        (row,) = compare.judge(compare.pair(*(compare.sides(str(path), ACROSS) for path in (a, b)), ACROSS))
+    both = (compare.sides(name, sides_records[side], ACROSS) for name, side in (("the peer", 1), ("our side", 0)))
+    (row,) = compare.judge(compare.pair(*both, ACROSS))
     record = summary(row, *(side[0] for side in sides_records))
-    show(record)
-    if FLAGS.out:
-        records.append(FLAGS.out, record)
+    console.do_each(lambda: records.append(FLAGS.out, record) if FLAGS.out else None, lambda: show(record))
     if FLAGS.fail_below is not None and compare.fails(row, FLAGS.fail_below):
         console.say(f"failed: the ratio is below --fail_below={FLAGS.fail_below:g}")
         raise SystemExit(2)
@@ -133,7 +128,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -
     if answer.returncode:
         told = answer.stderr.strip().splitlines() or [f"it ended with status {answer.returncode}"]
         raise UsageError(f"{' '.join(command[2:-1])}: {told[-1].removeprefix('error: ')}")
-    (record,) = records.read(str(path))
+    ((record,),) = records.gather([str(path)])
     return record
 
 

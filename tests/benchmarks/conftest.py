@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import data, summary
+from benchmarks import data, records, summary
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def sections(tmp_path):
     def read(*found):
         path = tmp_path / "runs.jsonl"
         path.write_text("".join(json.dumps(each) + "\n" for each in found))
-        return summary.sections([str(path)])
+        return summary.sections(*records.gather([str(path)]))
 
     return read
 

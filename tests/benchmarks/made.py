@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks import summary
+from benchmarks.fields import COMPARISON
 
 ENVIRONMENT = {
     "time": "2030-01-01T00:00:00+00:00", "device": "CPU", "device_count": 1, "driver": None, "cuda": None,
@@ -46,7 +46,7 @@ def trained(rate=1000.0, score=0.9, metric="accuracy", **fields):
 
 def compared(**fields):
     """A record of a comparison."""
-    made = {field: record()[field] for field in summary.COMPARISON if field in record()} | {"version": 3}
+    made = {field: record()[field] for field in COMPARISON if field in record()} | {"version": 3}
     figures = {"peer_images_per_second": 10.0, "ratio": 2.0, "ratio_low": 1.9, "ratio_high": 2.1, "p_value": 0.01}
     return made | figures | {"script": "versus", "peer": "fit", "runs": 5} | fields
 
@@ -56,7 +56,7 @@ def large_set():
     rng = np.random.default_rng(0)
     found = []
     for i in range(12):
-        what = {"arch": f"network_number_{i}_with_a_name_that_is_rather_long", "params": int(50_000 * 1.7**i)}
+        what = {"arch": f"network_number_{i}_with_a_name_that_is_rather_long", "trainable_params": int(50_000 * 1.7**i)}
         for backend in ("tensorflow", "jax"):
             for batch_size in (32, 128, 512, 2048, 8192):
                 how = {**what, "backend": backend, "batch_size": batch_size, "dtype_policy": "mixed_bfloat16"}

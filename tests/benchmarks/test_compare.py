@@ -12,12 +12,14 @@ from absl.testing import flagsaver
 
 from benchmarks import compare
 from benchmarks.console import UsageError
+from tests.benchmarks import made
 from tests.process import python
 
 scipy_stats = pytest.importorskip("scipy.stats")
 
 SLOW = (100.0, 101.0, 102.0, 103.0, 104.0)
 FAST = (110.0, 111.0, 112.0, 113.0, 114.0)
+TIMES = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -31,17 +33,8 @@ def parsed():
 
 
 def record(rate=100.0, **fields):
-    """A record of the throughput script; `device`, `cpu` and `cpu_cores` are put into its environment."""
-    environment = {"device": "CPU", "cpu": "Abacus 9", "cpu_cores": 2, "versions": {"keras": "3.12.0"}}
-    environment |= {field: fields.pop(field) for field in ("device", "cpu", "cpu_cores") if field in fields}
-    return {
-        "version": 3, "script": "throughput", "status": "ok", "arch": "resnet20", "overrides": [],
-        "dataset": "cifar10", "data": "tfds", "examples": 50_000, "input": "resident", "mode": "training", "peer": None,
-        "batch_size": 128, "augment": True,
-        "backend": "jax", "dtype_policy": "float32", "jit": True, "optimizer": "sgd", "learning_rate": 0.1, "seed": 0,
-        "params": 10, "trainable_params": 10, "macs": 10, "steps": 20, "images_per_second": rate, **fields,
-        "environment": environment,
-    }  # fmt: skip
+    """A record, each of a run of its own."""
+    return made.record(rate, **{"macs": 10, "time": str(next(TIMES)), **fields})
 
 
 def runs(rates, **fields):
@@ -189,7 +182,7 @@ def test_rows_are_paired_by_configuration_wherever_they_stand(compared):
 
 
 DIFFERENCES = [
-    ("script", {"script": "train"}, "throughput and train"),
+    ("script", {"script": "train", "epochs": 1, "train_seconds": 9.0}, "throughput and train"),
     ("arch", {"arch": "lenet"}, "resnet20 and lenet"),
     ("macs", {"macs": 11}, "10 and 11"),
     ("overrides", {"overrides": ["depths=[3, 3]", "drop_path=0.1"]}, "none and depths=[3, 3] drop_path=0.1"),
@@ -204,6 +197,11 @@ DIFFERENCES = [
     ("dtype_policy", {"dtype_policy": "mixed_bfloat16"}, "float32 and mixed_bfloat16"),
     ("jit", {"jit": False}, "on and off"),
     ("optimizer", {"optimizer": None}, "sgd and none"),
+    (
+        "optimizer_arguments",
+        {"optimizer_arguments": {"nesterov": True, "momentum": 0.9}},
+        "none and momentum=0.9 nesterov=True",
+    ),
     ("device", {"device": "Big GPU"}, "2 cores of Abacus 9 and Big GPU with 2 cores of Abacus 9"),
     ("device", {"cpu": "Abacus 10"}, "2 cores of Abacus 9 and 2 cores of Abacus 10"),
     ("device", {"cpu_cores": 4}, "2 cores of Abacus 9 and 4 cores of Abacus 9"),
@@ -229,7 +227,8 @@ def test_every_field_of_the_key_has_been_tried():
 @pytest.mark.parametrize(
     "other",
     [
-        {"seed": 7}, {"learning_rate": 0.5}, {"params": 11}, {"steps": 3}, {"overrides": [], "block_steps": [1]},
+        {"seed": 7}, {"learning_rate": 0.5}, {"params": 11}, {"steps": 3}, {"overrides": []},
+        {"block_steps": [1], "block_seconds": [2.0]},
     ],
 )  # fmt: skip
 def test_what_is_no_matter_keeps_nothing_apart(compared, other):
@@ -244,7 +243,8 @@ def test_overrides_are_those_of_the_last_value_in_any_order(compared, refused):
 
 def test_brackets_are_printed_as_they_are(compared):
     a = runs(SLOW, overrides=["widths=[bold]"]) + runs(SLOW)
-    assert [row[0] for row in cells(compared(a, a))] == ["resnet20, overrides widths=[bold]", "resnet20"]
+    b = [each | {"seed": 1} for each in a]
+    assert [row[0] for row in cells(compared(a, b))] == ["resnet20, overrides widths=[bold]", "resnet20"]
 
 
 def test_the_closest_rows_are_told_where_nothing_pairs(refused):
@@ -285,8 +285,8 @@ def test_a_mixture_on_one_side_is_refused(refused):
 
 def test_only_records_of_status_ok_are_compared_and_the_others_counted(compared, refused):
     failed = [
-        *(record(None, status="out_of_memory") for _ in range(3)),
-        record(None, status="non_finite_loss"),
+        *(made.failed(seed=seed) for seed in range(3)),
+        made.failed(status="non_finite_loss"),
         record(9e9, status="non_finite_loss"),
     ]
     printed = compared(failed[:4] + runs(SLOW) + failed[4:], runs(FAST))
@@ -295,8 +295,8 @@ def test_only_records_of_status_ok_are_compared_and_the_others_counted(compared,
     (row,) = cells(printed)
     assert row[1:3] == ["5, 5", "102"]
     told = refused(runs(SLOW), failed[:3])
-    assert told.endswith("b.jsonl holds no record of status ok, but 3 of status out_of_memory")
-    assert refused([], runs(SLOW)).endswith("a.jsonl holds no record of status ok")
+    assert told.endswith("b.jsonl holds no record of status ok of its own, but 3 of status out_of_memory")
+    assert refused([], runs(SLOW)).endswith("a.jsonl holds no record of status ok of its own")
 
 
 def test_old_records_tell_no_status_and_no_mode(compared):
@@ -307,28 +307,27 @@ def test_old_records_tell_no_status_and_no_mode(compared):
 @pytest.mark.parametrize("version", [1, 2, None])
 def test_another_version_is_refused(refused, version):
     told = refused(runs(SLOW), [*runs(FAST), record(1.0, version=version)])
-    assert told.endswith(f"b.jsonl, line 6, is a record of version {version}; only those of version 3 are compared")
+    assert told.endswith(f"b.jsonl holds a record of version {version}; only those of version 3 are compared")
 
 
 def test_a_missing_version_is_refused(refused):
     lacking = record()
     del lacking["version"]
-    assert "a.jsonl, line 1, is a record of version None" in refused([lacking], runs(FAST))
+    assert "a.jsonl holds a record of version None" in refused([lacking], runs(FAST))
 
 
-@pytest.mark.parametrize("rate", [None, 0, -1.0, "fast", True, float("nan"), float("inf")])
-def test_what_is_no_rate_is_told(refused, rate):
-    told = refused(runs(SLOW), [record(1.0), record(rate)])
-    assert told.endswith(f"b.jsonl, line 2: images_per_second must be a number above 0; got {rate!r}")
+def test_a_run_that_stands_in_several_places_counts_once(compared, refused):
+    a, b = runs(SLOW), runs(FAST)
+    (row,) = cells(compared([*a, a[0], *a], [a[1], *b, b[2]]))
+    assert row[1] == "5, 5"
+    assert row[2:4] == ["102", "112"]
+    assert refused(a, a).endswith("b.jsonl holds no record of status ok of its own")
 
 
-@pytest.mark.parametrize(
-    ("change", "told"), [({"environment": {}}, "'cpu_cores'"), ({"data": 3}, "partition"), ({"overrides": 3}, "int")]
-)
-def test_what_is_no_whole_record_is_told(refused, change, told):
-    told_of = refused([{**record(), **change}], runs(FAST))
-    assert "a.jsonl, line 1, lacks a field or has it in another form: " in told_of
-    assert told in told_of
+def test_what_is_no_whole_record_is_told(refused):
+    wrong = record() | {"images_per_second": True}
+    told = "b.jsonl, line 2, lacks a field or has it in another form: 'images_per_second' is True"
+    assert refused(runs(SLOW), [record(1.0), wrong]).endswith(told)
 
 
 @pytest.mark.parametrize("paths", [[], ["a.jsonl"], ["a.jsonl", "b.jsonl", "c.jsonl"]])

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from benchmarks import plots, summary
+from benchmarks import plots, records, stats, summary
 from tests.benchmarks.made import failed, large_set, record, trained
 from tests.process import ROOT
 
@@ -34,7 +34,7 @@ def drawing(folder):
         shown.clear()
         path = folder / "runs.jsonl"
         path.write_text("".join(json.dumps(each) + "\n" for each in found))
-        (section,) = summary.sections([str(path)])
+        (section,) = summary.sections(*records.gather([str(path)]))
         made = list(plots.plots(section, plots.looks(section.rows)))
         names = [plot.name for plot in made if plot.svg is not None]
         return made, dict(zip(names, shown, strict=True))
@@ -79,7 +79,9 @@ def lines(axes, **properties):
 
 
 def test_throughput_is_drawn_against_batch_size(drawn):
-    found = [record(100.0 * i, batch_size=2**i) for i in (5, 7, 6)] + [record(50.0, batch_size=32, backend="torch")]
+    uneven = {i: [2**i / 20 / i * share for share in (0.9, 1.1, 0.9, 1.1)] for i in (5, 6, 7)}
+    found = [record(100.0 * i, batch_size=2**i, block_seconds=uneven[i]) for i in (5, 7, 6)]
+    found += [record(50.0, batch_size=32, backend="torch")]
     _, figures = drawn(*found, failed(batch_size=256), record(arch="lenet"), trained(7.0))
     first, second = figures["batch_sizes"].axes
     assert first.get_title() == "resnet20, cifar10"
@@ -89,7 +91,9 @@ def test_throughput_is_drawn_against_batch_size(drawn):
     assert lines(first, color=colour, marker=marker) == [[(32, 500), (64, 600), (128, 700)]]
     assert lines(first, color=plots.COLOURS[1], marker=plots.MARKERS[1]) == [[(32, 50)]]
     bars = first.containers[0].lines[2][0].get_segments()
-    assert [np.round(bar[:, 1], 6).tolist() for bar in bars] == [[450, 600], [540, 720], [630, 840]]
+    assert [np.round(bar[:, 1], 6).tolist() for bar in bars] == [
+        np.round(stats.rate_interval([5] * 4, seconds, 2**i), 6).tolist() for i, seconds in uneven.items()
+    ]
     (((x, y),),) = lines(first, marker="x")
     assert x == 256
     assert first.get_ylim()[0] < y < 0
@@ -156,7 +160,9 @@ def test_a_scale_has_labels_without_exponents_around_all_points(drawn, first, se
 
 def test_parameters_are_drawn_at_the_fastest_batch_size(drawn):
     found = [record(10.0, batch_size=1), record(30.0, batch_size=2), record(20.0, batch_size=4)]
-    _, figures = drawn(*found, record(5.0, backend="torch"), record(7.0, arch="lenet", params=5000), trained(99.0))
+    _, figures = drawn(
+        *found, record(5.0, backend="torch"), record(7.0, arch="lenet", trainable_params=5000), trained(99.0)
+    )
     (axes,) = figures["parameters"].axes
     assert sorted(points(axes)) == [(5, 270000), (7, 5000), (30, 270000)]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
@@ -331,6 +337,6 @@ def test_long_names_leave_room_for_the_axes_and_stand_beside_them(large):
 
 
 def test_no_text_covers_another_in_the_records_of_this_repository(drawn):
-    for section in summary.sections([str(RECORDS)]):
+    for section in summary.sections(*records.gather([str(RECORDS)])):
         _, figures = drawn(*(run for row in section.rows for run in row.runs))
         no_text_covers_another(figures)

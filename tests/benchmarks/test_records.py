@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import records
 from benchmarks.console import UsageError
+from tests.benchmarks.made import record
 from tests.process import start
 
 WRITE = """
@@ -48,6 +49,30 @@ def test_a_line_that_was_left_unfinished_spoils_no_other(tmp_path):
     records.append(str(path), {"n": 1})
     records.append(str(path), {"n": 2})
     assert path.read_text() == '{"version": 3, "scr\n{"n": 1}\n{"n": 2}\n'
+
+
+def test_a_last_line_without_its_end_is_left_out(tmp_path, capsys):
+    path = tmp_path / "runs.jsonl"
+    line = json.dumps(record())
+    path.write_text(f"{line}\n{line[:50]}")
+    assert records.read(str(path)) == [record()]
+    assert capsys.readouterr().err == f"note: {path}, line 2, is written by half and left out\n"
+    path.write_text(f"{line}\n{line}")
+    assert records.read(str(path)) == [record()] * 2
+    for text in (f"{line[:50]}\n{line}", f"{line}\n{line[:50]}\n"):
+        path.write_text(text)
+        with pytest.raises(UsageError, match="is no record of these scripts"):
+            records.read(str(path))
+
+
+def test_equal_records_are_the_first_file_s_and_old_ones_tell_what_they_meant(tmp_path):
+    one, other, old = record(1.0), record(2.0), record(3.0)
+    for field in ("status", "mode", "peer", "examples"):
+        del old[field]
+    paths = [str(tmp_path / name) for name in "ab"]
+    for path, found in zip(paths, ([one, one], [other, one, old, other]), strict=True):
+        (tmp_path / path).write_text("".join(json.dumps(each) + "\n" for each in found))
+    assert records.gather(paths) == [[one], [other, record(3.0, examples=None)]]
 
 
 def test_a_later_version_is_told(tmp_path):
@@ -129,7 +154,7 @@ def test_what_may_not_be_written_is_told(tmp_path, monkeypatch, kind):
 
 def test_the_device_is_described_in_a_few_words():
     environment = {"device": "CPU", "cpu_cores": 2, "cpu": "Abacus 9"}
-    record = {"backend": "jax", "dtype_policy": "float32", "environment": environment}
-    assert records.describe(record) == "jax on 2 cores of Abacus 9, float32"
-    record["environment"] = {**environment, "device": "Big GPU"}
-    assert records.describe(record) == "jax on Big GPU, float32"
+    told = {"backend": "jax", "dtype_policy": "float32", "environment": environment}
+    assert records.describe(told) == "jax on 2 cores of Abacus 9, float32"
+    told["environment"] = {**environment, "device": "Big GPU"}
+    assert records.describe(told) == "jax on Big GPU, float32"

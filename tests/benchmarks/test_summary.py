@@ -1,11 +1,13 @@
 """Which runs make a row, which rows stand together, and what is told of them."""
 
+import itertools
 import json
+import math
 import statistics
 
 import pytest
 
-from benchmarks import summary
+from benchmarks import records, stats, summary
 from benchmarks.console import UsageError
 from tests.benchmarks.made import ENVIRONMENT, compared, record, trained
 
@@ -19,9 +21,10 @@ def test_runs_of_one_configuration_are_a_row_with_the_median_rate(rows):
     assert row.interval == (None, None)
 
 
-def test_the_interval_of_a_single_run_is_its_record_s(rows):
-    (row,) = rows(record(100.0))
-    assert row.interval == (90.0, 120.0)
+def test_the_interval_of_a_single_run_is_that_of_its_blocks(rows):
+    blocks = {"block_steps": [1, 99], "block_seconds": [1.0, 9.0], "batch_size": 2}
+    (row,) = rows(record(20.0, **blocks))
+    assert row.interval == stats.rate_interval([1, 99], [1.0, 9.0], 2)
     (row,) = rows(trained())
     assert row.interval == (None, None)
 
@@ -38,7 +41,7 @@ def test_a_run_that_two_files_hold_counts_once(tmp_path):
     paths = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     for path in paths:
         path.write_text(json.dumps(record(100.0)) + "\n")
-    (section,) = summary.sections(map(str, paths))
+    (section,) = summary.sections(itertools.chain(*records.gather(map(str, paths))))
     (row,) = section.rows
     assert len(row.runs) == 1
 
@@ -134,10 +137,37 @@ def test_a_line_that_lacks_something_is_named(sections, field):
         sections(record(), wrong)
 
 
-@pytest.mark.parametrize("rate", [0.0, -1.0, None, "fast"])
-def test_a_rate_that_is_none_is_named(sections, rate):
-    with pytest.raises(UsageError, match=r"runs\.jsonl, line 2, "):
-        sections(record(), record() | {"images_per_second": rate})
+RATES = [{"images_per_second": rate} for rate in (0, 0.0, -1.0, None, "fast", True, math.nan, math.inf)]
+FIELDS = [
+    {"block_seconds": [0.1, 0.0, 0.1, 0.1]}, {"block_seconds": [0.1] * 3}, {"block_seconds": None}, {"block_steps": []},
+    {"batch_size": None}, {"batch_size": 0}, {"batch_size": -1}, {"batch_size": "8"}, {"dataset": None},
+    {"mode": None}, {"trainable_params": None}, {"status": None}, {"overrides": 3}, {"data": 3}, {"environment": None},
+    {"flops_per_second": None}, {"flops_per_step": "many"}, {"peak_flops_per_second": 0.0}, {"script": "other"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [*RATES, *FIELDS], ids=str)
+def test_a_field_of_another_form_is_named(sections, change):
+    with pytest.raises(UsageError, match=r"runs\.jsonl, line 2, lacks .*'(\w+)'") as caught:
+        sections(record(), record() | change)
+    assert f"'{next(iter(change))}'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ratio": None}, {"environment": None}, {"ratio_low": None}, {"runs": 0}, {"peer": None}, {"p_value": "small"}],
+    ids=str,
+)
+def test_a_field_of_a_comparison_of_another_form_is_named(sections, change):
+    with pytest.raises(UsageError, match=r"runs\.jsonl, line 1, lacks .*'(\w+)'") as caught:
+        sections(compared() | change)
+    assert f"'{next(iter(change))}'" in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["epochs", "train_seconds", "images_per_second"])
+def test_a_training_without_its_figures_is_named(sections, field):
+    with pytest.raises(UsageError, match=rf"'{field}' is None"):
+        sections(trained() | {field: None})
 
 
 def test_a_share_is_of_the_highest_peak_that_was_measured_on_the_device(rows):
@@ -147,15 +177,9 @@ def test_a_share_is_of_the_highest_peak_that_was_measured_on_the_device(rows):
     assert [row.peak_share for row in found] == pytest.approx([240e6 * 2000 / 1e12, 240e6 * 500 / 1e12, None])
 
 
-def test_a_comparison_that_two_files_hold_is_told_once_and_one_that_lacks_something_is_named(tmp_path):
-    for name in "ab":
-        (tmp_path / f"{name}.jsonl").write_text(json.dumps(compared()) + "\n")
-    assert summary.comparisons([str(tmp_path / f"{name}.jsonl") for name in "ab"]) == [compared()]
-    lacking = compared()
-    del lacking["ratio_low"]
-    (tmp_path / "b.jsonl").write_text(json.dumps(lacking) + "\n")
-    with pytest.raises(UsageError, match=r"b\.jsonl, line 1, lacks the field ratio_low"):
-        summary.comparisons([str(tmp_path / "b.jsonl")])
+def test_comparisons_are_no_runs(sections):
+    assert sections(compared()) == []
+    assert summary.comparisons([record(), compared()]) == [compared()]
 
 
 def test_networks_of_different_sizes_are_rows_of_their_own(rows):
