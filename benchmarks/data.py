@@ -99,7 +99,7 @@ def from_npz(path: str) -> Dataset:
 
     Args:
         path: images are uint8, `(images, height, width)` or `(images, height, width, channels)`; labels are whole
-            numbers from 0, `(images,)` or `(images, 1)`.
+            numbers from 0, none of them left out, `(images,)` or `(images, 1)`.
 
     Returns:
         The data.
@@ -125,7 +125,9 @@ def from_npz(path: str) -> Dataset:
     if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
         shapes = f"{arrays['x_train'].shape[1:]} and {arrays['x_test'].shape[1:]}"
         raise UsageError(f"{path}: x_train and x_test must hold images of one shape; got {shapes}")
-    classes = int(arrays["y_train"].max()) + 1
+    classes, held = int(arrays["y_train"].max()) + 1, len(np.unique(arrays["y_train"]))
+    if held < classes:
+        raise UsageError(f"{path}: y_train must hold every class from 0 to its largest; got {held:,} of {classes:,}")
     if arrays["y_test"].max() >= classes:
         raise UsageError(
             f"{path}: y_test must be below {classes}, the classes of y_train; got {arrays['y_test'].max()}"

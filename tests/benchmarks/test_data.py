@@ -140,6 +140,7 @@ def test_a_file_of_one_class_still_makes_a_network_of_two(npz):
         ({"y_train": np.arange(12) - 1}, ["y_train must not be negative", "-1"]),
         ({"y_test": np.array([0, 1, 2, 0, 1, -3])}, ["y_test must not be negative", "-3"]),
         ({"y_test": np.array([0, 1, 2, 0, 1, 3])}, ["y_test must be below 3", "got 3"]),
+        ({"y_train": np.arange(12) % 3 * 100_000}, ["y_train must hold every class from 0", "got 3 of 200,001"]),
         ({"y_train": np.array([0] * 11 + [2**32 + 1])}, ["y_train", str(2**32 + 1)]),
         ({"y_train": np.array([0] * 11 + [2**31], np.uint64)}, ["y_train", str(2**31)]),
         ({"y_train": np.array([0, "1"] * 6, object)}, ["set.npz"]),

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -574,6 +575,28 @@ def test_a_missing_extra_is_told_with_the_install_line(module):
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert f"need the package {module}: pip install -e '.[bench]'" in line
+
+
+INTERRUPTED = """
+import runpy, signal, sys
+
+class Interrupting:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting)
+sys.argv = ["train.py"]
+runpy.run_module("benchmarks.train", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("module", ["rich.console", "keras.src", "architectures"])
+def test_whoever_interrupts_the_imports_sees_no_traceback(module):
+    done = python("-c", INTERRUPTED.format(module=module))
+    # Ended by the signal, which a shell calls 130.
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "interrupted\n")
 
 
 @pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
