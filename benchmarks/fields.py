@@ -1,6 +1,5 @@
 """What is read of a record, field by field: there, of its type and in its range."""
 
-import math
 import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,7 +17,7 @@ def flag(value: Any) -> bool:
 
 
 def number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def positive(value: Any) -> bool:
@@ -30,7 +29,7 @@ def size(value: Any) -> bool:
 
 
 def count(value: Any) -> bool:
-    return isinstance(value, int) and positive(value)
+    return isinstance(value, int) and positive(value) and value < 2**63
 
 
 def table(value: Any) -> bool:

@@ -155,7 +155,7 @@ def versus(comparisons: Sequence[Record]) -> page.Table:
     """What benchmarks.versus found, in the order in which it did."""
     rows = []
     for record in comparisons:
-        low, high, p_value = (record[field] for field in ("ratio_low", "ratio_high", "p_value"))
+        low, high, p_value = (record.get(field) for field in ("ratio_low", "ratio_high", "p_value"))
         rows.append(
             (
                 " ".join([record["arch"], *record["overrides"]]),
