@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def start_up() -> Iterator[None]:
-    """Drops what is written to standard error inside, by native code too; shows it after all if an error leaves.
+    """Drops what is written to standard error inside, by native code too; shows it after all if it ends early.
 
     TensorFlow writes notices before its log level counts, so that the level alone does not keep them out. With
     `TF_CPP_MIN_LOG_LEVEL=0` in the environment nothing is dropped.
@@ -23,7 +23,7 @@ def start_up() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except Exception:
+        except (Exception, SystemExit):  # but whoever interrupts it asks for nothing more
             sys.stderr.flush()
             held.seek(0)
             os.write(terminal, held.read())

@@ -43,10 +43,10 @@ HOW_TO_READ = (
     "A row is a configuration. Its rate is all images over all seconds, the median where it ran several times, each "
     "time in a process of its own. The interval is that of 95 %: of a single run Student's over its blocks, of "
     f"{summary.RUNS} runs and more a bootstrap of their median, which of so few holds it in about 90 of 100 cases; of "
-    "fewer runs the range is given. A step's time is the median and, in "
-    "brackets, the 5th and the 95th percentile. Share of peak is the arithmetic of convolutions, dense layers and "
-    "attention over the most that a large matrix product reached on the same device in any of the runs. Peak memory is "
-    "the device's, or where it tells none that of the process."
+    "fewer runs the range is given. A step's time is the median and, in brackets, the 5th and the 95th percentile. "
+    "Share of peak is the arithmetic of convolutions, dense layers and attention over the most that a large matrix "
+    "product reached on the same device in any of the runs. Peak memory is the device's, or where it tells none that "
+    "of the process."
 )
 HOW_TO_COMPARE = (
     "Both sides ran in turns, each time in a process of its own. The ratio is of the medians, ours over the peer's, "

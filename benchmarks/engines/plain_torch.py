@@ -220,7 +220,7 @@ def torch_optimizer(optimizer: keras.optimizers.Optimizer, network: nn.Module) -
     given = {key for key in usual if config[key] != usual[key]} - {"name", "learning_rate"} - HONOURED[name]
     if given:
         raise UsageError(
-            f"--peer can't take --optimizer_argument {', '.join(sorted(given))}: PyTorch's {name} has none"
+            f"--peer can't take --optimizer_argument {', '.join(sorted(given))}: PyTorch's {name} has no such"
         )
     weights, decay = list(network.parameters()), config["weight_decay"] or 0.0
     if name != "sgd":

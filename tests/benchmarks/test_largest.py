@@ -401,7 +401,7 @@ def checkout(tmp_path):
     """A folder with the script and what it needs; `run(flags)` runs it there."""
     package = tmp_path / "checkout" / "benchmarks"
     package.mkdir(parents=True)
-    for name in ("__init__", "console", "records", "largest"):
+    for name in ("__init__", "console", "fields", "records", "largest"):
         (package / f"{name}.py").write_text((ROOT / "benchmarks" / f"{name}.py").read_text())
     (package / "throughput.py").write_text(SCRIPT)
 

@@ -333,7 +333,7 @@ def test_a_peers_optimiser_takes_the_steps_of_keras_s(name, arguments):
 )
 def test_what_a_peers_optimiser_cannot_take_is_told(name, arguments, told):
     optimizer = getattr(keras.optimizers, name)(**arguments)
-    with pytest.raises(UsageError, match=f"--peer can't take --optimizer_argument {told} has none"):
+    with pytest.raises(UsageError, match=f"--peer can't take --optimizer_argument {told} has no such"):
         plain_torch().torch_optimizer(optimizer, importlib.import_module("torch").nn.Linear(2, 2))
 
 
