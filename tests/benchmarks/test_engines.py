@@ -417,7 +417,7 @@ def test_penalties_are_in_the_loss(small, kind, policy):
         model = architectures.create("mlp_tiny", style=dataclasses.replace(kb.PLAIN, regularizer=penalty))
         kernels = [w for w in model.trainable_variables if w.path.endswith("kernel")]
         # Keras's l2 is 0.01 times the sum of squares.
-        squares = sum(0.01 * np.square(w.astype("float64")).sum() for w in values(kernels[:1]))
+        squares = sum(0.01 * np.square(w.astype("float64")).sum() for w in values(kernels))
         work = Classification(images, augment=False)
         engine = engine_of(model, work, kind=kind, batch_size=30, optimizer=keras.optimizers.SGD(0.1))
         engine.warm_up()
