@@ -1,12 +1,12 @@
 """`python -m architectures [PATTERN]` prints the table of all architectures, or of those that match."""
 
-import difflib
 import sys
 
 from rich.console import Console
 from rich.table import Table
 
 from architectures import family, names, variant
+from architectures.registry import closest
 
 USAGE = "usage: python -m architectures [PATTERN]"
 
@@ -19,9 +19,9 @@ def main(arguments: list[str]) -> int:
     pattern = arguments[0] if arguments else "*"
     found = names(pattern)
     if not found or len(arguments) > 1:
-        close = difflib.get_close_matches(pattern.lower(), names(), n=3)
-        hint = f" (the closest are {', '.join(close)})" if close else ""
-        print(f"{USAGE}; no architecture matches {' '.join(arguments)!r}{hint}", file=sys.stderr)
+        hint = closest(pattern.lower())
+        told = f"{USAGE}; no architecture matches {' '.join(arguments)!r}"
+        print(f"{told} ({hint})" if hint else told, file=sys.stderr)
         return 1
     table = Table(title=f"{len(found)} architectures")
     for heading in ("architecture", "family", "input", "source"):

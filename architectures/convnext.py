@@ -10,8 +10,8 @@ from keras.layers import LayerNormalization
 
 import kblocks as kb
 from architectures.porting import numbered
-from architectures.variant import Variant, check_depths, classify
-from kblocks import Style, check
+from architectures.variant import Variant, check_depths, check_halvings, classify
+from kblocks import Style
 from kblocks.compose import Unit, drop_path_schedule
 from kblocks.naming import scope
 from kblocks.pool import global_pool
@@ -89,8 +89,7 @@ def backbone(x: KerasTensor, spec: ConvNeXt, *, name: str | None = None) -> Kera
     part = scope(name, "convnext")
     rates = drop_path_schedule(spec.drop_path, spec.depths)
     x = spec.stem(x, spec.widths[0], style=spec.style, name=part("stem"))
-    halvings = len(spec.depths) - 1
-    check.min_size(x, 2**halvings, f"{halvings + 1} stages", kb.stem.HINT, "what leaves the stem")
+    check_halvings(x, len(spec.depths))
     for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
         # convnext_tiny: 56 × 56 × 96, 28 × 28 × 192, 14 × 14 × 384, 7 × 7 × 768
         x = kb.compose.stage(

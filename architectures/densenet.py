@@ -9,8 +9,8 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.variant import Variant, classify
-from kblocks import Style, check
+from architectures.variant import Variant, check_halvings, classify
+from kblocks import Style
 from kblocks.naming import scope
 from kblocks.style import Block, activate, batch_norm, normalize
 
@@ -98,8 +98,7 @@ def backbone(x: KerasTensor, spec: DenseNet, *, name: str | None = None) -> Kera
         raise ValueError(f"`depths` must hold at least one dense block; got {spec.depths}")
     part = scope(name, "densenet")
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))
-    halvings = len(spec.depths) - 1
-    check.min_size(x, 2**halvings, f"{halvings + 1} stages", kb.stem.HINT, "what leaves the stem")
+    check_halvings(x, len(spec.depths))
     for i, depth in enumerate(spec.depths, 1):
         # densenet121: 56 × 56 × 256, 28 × 28 × 512, 14 × 14 × 1024, 7 × 7 × 1024
         if i > 1:

@@ -9,7 +9,7 @@ from keras import KerasTensor
 
 import kblocks as kb
 from architectures.porting import unit_layers
-from architectures.variant import Variant, check_stages, classify
+from architectures.variant import Variant, check_halvings, check_stages, classify
 from kblocks import Style, check
 from kblocks.naming import scope
 from kblocks.style import Block, batch_norm
@@ -81,9 +81,8 @@ def backbone(x: KerasTensor, spec: MobileNet, *, name: str | None = None) -> Ker
     check.positive_number(spec.alpha, "alpha")
     part = scope(name, "mobilenet")
     x = spec.stem(x, int(spec.alpha * spec.stem_filters), style=spec.style, name=part("stem"))
-    halvings = len(spec.stages) - 1
     if spec.padding == "floor":
-        check.min_size(x, 2**halvings, f"{halvings + 1} stages", kb.stem.HINT, "what leaves the stem")
+        check_halvings(x, len(spec.stages))
     style = replace(spec.style, padding=spec.padding)
     for i, (filters, depth) in enumerate(spec.stages, 1):
         # 112 × 112 × 64, 56 × 56 × 128, 28 × 28 × 256, 14 × 14 × 512, 7 × 7 × 1024

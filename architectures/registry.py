@@ -117,6 +117,12 @@ def names(pattern: str = "*") -> list[str]:
     return [name for name in _FAMILY_OF if fnmatch.fnmatchcase(name, pattern)]
 
 
+def closest(name: str) -> str:
+    """Which rows' names are nearly this one, for errors; empty where none is."""
+    close = difflib.get_close_matches(name, _FAMILY_OF, n=3)
+    return f"the closest are {', '.join(close)}" if close else ""
+
+
 def family(arch: str) -> str:
     """The name of a row's family.
 
@@ -250,8 +256,7 @@ def port_from_keras(model: keras.Model, keras_model: keras.Model, *, skip: Colle
 
 def _family_of(arch: str) -> ModuleType:
     if not isinstance(arch, str) or arch not in _FAMILY_OF:
-        close = difflib.get_close_matches(str(arch), _FAMILY_OF, n=3)
-        hint = f"the closest are {', '.join(close)}" if close else "python -m architectures lists them"
+        hint = closest(str(arch)) or "python -m architectures lists them"
         raise ValueError(f"`arch` must be the name of an architecture; got {arch!r} ({hint})")
     return _FAMILY_OF[arch]
 

@@ -9,6 +9,7 @@ from keras import KerasTensor, Model
 
 from kblocks import RELU_BN, Style, check, head
 from kblocks.pool import global_pool
+from kblocks.stem import HINT
 
 Shape = tuple[int | None, ...]
 
@@ -80,6 +81,11 @@ def check_depths(depths: Any, widths: Any) -> None:
             check.positive(size, argument)
     if len(depths) != len(widths):
         raise ValueError(f"`depths` and `widths` must be of one length; got {depths} and {widths}")
+
+
+def check_halvings(x: KerasTensor, stages: int) -> None:
+    """Raise if `x`, which leaves a stem, is too small to be halved between as many stages."""
+    check.min_size(x, 2 ** (stages - 1), f"{stages} stages", HINT, "what leaves the stem")
 
 
 def check_stages(stages: Any, fields: str = "") -> None:

@@ -345,6 +345,6 @@ def _linear(
     return normalize(x, style=style, name=part("out"))
 
 
-def _check_size(x: KerasTensor, least: int, stem: str, hint: str = HINT) -> None:
+def _check_size(x: KerasTensor, least: int, stem: str) -> None:
     check.rank(x, 4)
-    check.min_size(x, least, f"the stem `{stem}`", hint)
+    check.min_size(x, least, f"the stem `{stem}`", HINT)

@@ -91,7 +91,7 @@ class _Walk:
         self.stride_of: dict[int, float | None] = dict(zip(map(id, model.inputs), strides, strict=True))
         # What goes into each call, what comes out, and the images among that and within it.
         self._calls: list[tuple[list[KerasTensor], list[KerasTensor], list[_Image]]] = []
-        self._opened: dict[int, tuple[_Walk, keras.Model]] = {}
+        self._opened: dict[int, tuple[_Walk, list[_Image], keras.Model]] = {}
         # A plain functional model of the same tensors: a sequential one can't be called layer by layer.
         self.outputs = keras.models.clone_model(
             keras.Model(model.inputs, model.outputs),
@@ -133,11 +133,11 @@ class _Walk:
         """Calls, in the place of a model, one of the same layers that gives the images within as well."""
         if id(model) not in self._opened:
             walk = _Walk(model, [None if self.stride_of.get(id(x)) is None else 1 for x in before])
-            every = [*(image.tensor for image in walk.images()), *walk.outputs]
-            self._opened[id(model)] = walk, keras.Model(model.inputs, every, name=model.name)
-        walk, opened = self._opened[id(model)]
+            within = walk.images()
+            every = [*(image.tensor for image in within), *walk.outputs]
+            self._opened[id(model)] = walk, within, keras.Model(model.inputs, every, name=model.name)
+        walk, within, opened = self._opened[id(model)]
         after = keras.tree.flatten(opened(before if len(before) > 1 else before[0], **kwargs))
-        within = walk.images()
         result = after[len(within) :]
         for own, y in zip(walk.outputs, result, strict=True):
             reached = walk.stride_of[id(own)]
