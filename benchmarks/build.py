@@ -19,15 +19,17 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import quiet
+from benchmarks.terminal import quiet
 
 with quiet.start_up():
     import keras
 
 # isort: split
 import architectures
-from benchmarks import console, stats
-from benchmarks.console import UsageError
+from benchmarks.cli.launch import launch
+from benchmarks.measure import stats
+from benchmarks.terminal import console
+from benchmarks.terminal.errors import UsageError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("times", 5, "How often each network is built.", lower_bound=1)
@@ -92,4 +94,4 @@ def alternate(*makers: Callable[[], keras.Model]) -> list[Built]:
 
 
 if __name__ == "__main__":
-    console.launch(main, positional=True)
+    launch(main, positional=True)

@@ -17,12 +17,17 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import options  # first: it imports Keras, and keeps TensorFlow's notices out of the terminal
+from benchmarks.cli import job as options  # first: it imports Keras, and keeps TensorFlow's notices out of the terminal
 
 # isort: split
 import architectures
-from benchmarks import console, cost, engines, largest, meters, peak, peers, recipes, records, stats, trace
-from benchmarks.console import UsageError
+from benchmarks import engines, records
+from benchmarks.cli.launch import launch
+from benchmarks.measure import cost, largest, meters, peak, stats, trace
+from benchmarks.peers import keras_applications as peers
+from benchmarks.tasks import recipes
+from benchmarks.terminal import console
+from benchmarks.terminal.errors import UsageError, do_each
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)
@@ -92,7 +97,7 @@ def main() -> None:
         told = str(error).partition("\n")[0]
         raise UsageError(f"--trace={FLAGS.trace} can't be written: {told}") from None
     finally:  # whatever a profiler ends in, the figures are there
-        console.do_each(lambda: write(record), lambda: show(record))
+        do_each(lambda: write(record), lambda: show(record))
 
 
 def too_large(error: Exception) -> Exception:
@@ -286,4 +291,4 @@ def show(record: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    console.launch(main)
+    launch(main)

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks import options  # first: it imports Keras, and keeps TensorFlow's notices out of the terminal
+from benchmarks.cli import job as options  # first: it imports Keras, and keeps TensorFlow's notices out of the terminal
 
 # isort: split
-from benchmarks import console, records
-from benchmarks.console import UsageError
+from benchmarks import records
+from benchmarks.cli.launch import launch
+from benchmarks.terminal import console
+from benchmarks.terminal.errors import UsageError, do_each
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)
@@ -90,7 +92,7 @@ def main() -> None:
         f"test {job.task.metric.replace('_', ' ')}": f"{100 * score:.2f} %",
         "device": records.describe(record),
     }
-    console.do_each(
+    do_each(
         lambda: records.append(FLAGS.out, record) if FLAGS.out else None,
         lambda: save(job, FLAGS.save) if FLAGS.save is not None else None,
         lambda: console.table(f"{job.arch} on {job.dataset}", told),
@@ -117,4 +119,4 @@ def save(job: options.Job, path: str) -> None:
 
 
 if __name__ == "__main__":
-    console.launch(main)
+    launch(main)

@@ -32,8 +32,12 @@ os.environ |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 from benchmarks import throughput  # noqa: E402, first: it imports Keras
 
 # isort: split
-from benchmarks import compare, console, options, peers, records  # noqa: E402
-from benchmarks.console import UsageError  # noqa: E402
+from benchmarks import compare, records  # noqa: E402
+from benchmarks.cli import job as options  # noqa: E402
+from benchmarks.cli.launch import launch  # noqa: E402
+from benchmarks.peers import keras_applications as peers  # noqa: E402
+from benchmarks.terminal import console  # noqa: E402
+from benchmarks.terminal.errors import UsageError, do_each  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(throughput)
@@ -64,7 +68,7 @@ def main() -> None:
     both = (compare.sides(name, sides_records[side], ACROSS) for name, side in (("the peer", 1), ("our side", 0)))
     (row,) = compare.judge(compare.pair(*both, ACROSS))
     record = summary(row, *(side[0] for side in sides_records))
-    console.do_each(lambda: records.append(FLAGS.out, record) if FLAGS.out else None, lambda: show(record))
+    do_each(lambda: records.append(FLAGS.out, record) if FLAGS.out else None, lambda: show(record))
     if FLAGS.fail_below is not None and compare.fails(row, FLAGS.fail_below):
         console.say(f"failed: the ratio is below --fail_below={FLAGS.fail_below:g}")
         raise SystemExit(2)
@@ -176,4 +180,4 @@ def show(record: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    console.launch(main)
+    launch(main)

@@ -13,9 +13,9 @@ and a `tf.data` pipeline draws and augments the batches beside the steps; `fit` 
 
 import keras
 
-from benchmarks.console import UsageError
 from benchmarks.engines.base import BLOCK_STEPS, Engine, Plan
-from benchmarks.task import Task
+from benchmarks.tasks import Task
+from benchmarks.terminal.errors import UsageError
 
 __all__ = ["BLOCK_STEPS", "INPUTS", "MODES", "Engine", "Plan", "create"]
 
@@ -36,7 +36,7 @@ def create(
     Args:
         model: trained in place.
         optimizer: not built yet.
-        task: see `benchmarks.task`.
+        task: see `benchmarks.tasks.classification`.
         plan: see `Plan`.
         network: of PyTorch alone that runs in place of the model, see `plain_torch`.
 
@@ -54,7 +54,7 @@ def create(
     if network is not None:
         if backend != "torch":
             raise UsageError(f"--peer={network} needs KERAS_BACKEND=torch; got {backend}")
-        from benchmarks.engines.plain_torch import PlainTorchEngine
+        from benchmarks.peers.plain_torch import PlainTorchEngine
 
         return PlainTorchEngine(model, optimizer, task, plan, network=network)
     if plan.input == "fit":

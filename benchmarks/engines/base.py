@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from benchmarks.task import Task
+from benchmarks.tasks import Task
 
 BLOCK_STEPS = 64
 
@@ -44,7 +44,7 @@ class Engine(ABC):
     Args:
         model: trained in place.
         optimizer: not built yet.
-        task: see `benchmarks.task`.
+        task: see `benchmarks.tasks.classification`.
         plan: see `Plan`.
 
     Attributes:

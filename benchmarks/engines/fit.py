@@ -2,9 +2,9 @@
 
 import keras
 
-from benchmarks.console import UsageError
 from benchmarks.engines.base import Engine, Plan
-from benchmarks.task import Task
+from benchmarks.tasks import Task
+from benchmarks.terminal.errors import UsageError
 
 
 class FitEngine(Engine):

@@ -8,7 +8,7 @@ from jax import numpy as jnp
 
 from benchmarks.engines import pipeline
 from benchmarks.engines.base import Engine, Plan, has_convolution
-from benchmarks.task import Task
+from benchmarks.tasks import Task
 
 State = tuple[list[jax.Array], list[jax.Array], list[jax.Array]]
 """Values of the trainable variables, of the others (statistics and seeds), and of the optimiser's."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 from benchmarks.engines import fused_norm, pipeline
 from benchmarks.engines.base import Engine, Plan, has_convolution
 from benchmarks.engines.replay import replay
-from benchmarks.task import Task
+from benchmarks.tasks import Task
 
 BLOCK_BYTES = 2**26
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.engines import pipeline
 from benchmarks.engines.base import Engine, Plan
-from benchmarks.task import Task
+from benchmarks.tasks import Task
 
 
 class TorchEngine(Engine):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import glyphs
+from benchmarks.data import glyphs
 from tests import process
 from tests.process import ROOT
 
@@ -25,7 +25,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 modules = {name: importlib.import_module(f"benchmarks.{name}") for name in ("train", "throughput")}
-from benchmarks.console import launch
+from benchmarks.cli.launch import launch
 
 # It warns of functions that are traced often, as those of so many runs are.
 logging.getLogger("tensorflow").setLevel("ERROR")
@@ -375,7 +375,7 @@ def test_a_profile_is_written_and_its_operations_recorded(answers, folder):
 FAILING = """
 import sys
 from benchmarks import throughput, train
-from benchmarks.console import launch
+from benchmarks.cli.launch import launch
 
 def fail(*arguments):
     raise OSError(28, "No space left on device")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import keras
 
-from benchmarks.console import UsageError
+from benchmarks.terminal.errors import UsageError
 from kblocks.graph.calls import calls, sources
 
 PREFIX = "keras_applications:"

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.console import UsageError
 from benchmarks.engines.base import Engine, Plan
-from benchmarks.task import PAD, Classification, Synthetic, Task
+from benchmarks.tasks import Classification, Synthetic, Task
+from benchmarks.tasks.images import PAD
+from benchmarks.terminal.errors import UsageError
 from kblocks.graph import profile
 
 Size = tuple[int, int]

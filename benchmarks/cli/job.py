@@ -12,8 +12,8 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import quiet
-from benchmarks.console import UsageError
+from benchmarks.terminal import quiet
+from benchmarks.terminal.errors import UsageError
 
 with quiet.start_up():
     try:
@@ -26,7 +26,10 @@ with quiet.start_up():
 
 import architectures
 import kblocks
-from benchmarks import data, engines, environment, peers, recipes, records, task
+from benchmarks import data, engines, records, tasks
+from benchmarks.measure import environment
+from benchmarks.peers import keras_applications as peers
+from benchmarks.tasks import recipes
 from kblocks.graph import Profile, profile
 
 DATASETS = ("mnist", "cifar10", "synthetic")
@@ -76,7 +79,7 @@ class Job:
     dataset: str
     source: str
     model: keras.Model
-    task: task.Task
+    task: tasks.Task
     engine: engines.Engine
     profile: Profile
     mode: str
@@ -202,7 +205,7 @@ def job(
     if name == "synthetic":
         dataset_name = source = "synthetic"
         model = replaced(create(arch), peer)
-        work: task.Task = task.Synthetic(model, batch_size=batch, seed=FLAGS.seed)
+        work: tasks.Task = tasks.Synthetic(model, batch_size=batch, seed=FLAGS.seed)
         augment = False
     else:
         images = load(name)
@@ -213,7 +216,7 @@ def job(
             small = images.image_shape[0] < 32
             as_is = FLAGS.input == "fit" or mode == "inference"
             augment = plan.augment and not small and len(model.inputs) == 1 and not as_is
-        work = task.for_model(model, images, augment=augment)
+        work = tasks.for_model(model, images, augment=augment)
     rate = plan.learning_rate if FLAGS.learning_rate is None else FLAGS.learning_rate
     optimizer_name = FLAGS.optimizer or plan.optimizer
     arguments = dict(plan.arguments) if FLAGS.optimizer is None else {}

@@ -1,0 +1,1 @@
+"""Networks of others that run in place of ours: keras.applications, timm, plain PyTorch."""
