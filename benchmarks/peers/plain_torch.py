@@ -131,7 +131,7 @@ class PlainTorchEngine(Engine):
         """Runs `steps` steps; returns their mean loss when the device is done."""
         total = torch.zeros((), device=self._device)
         for _ in range(steps):
-            at = self._done % self._steps_per_epoch
+            at = self._done % self.steps_per_epoch
             if at == 0:
                 self._shuffle()
             total += self._step(self._order[at])
@@ -144,8 +144,8 @@ class PlainTorchEngine(Engine):
         float(self._step(self._order[0]))
 
     def _shuffle(self) -> None:
-        order = torch.randperm(self._task.count, device=self._device)[: self._steps_per_epoch * self._batch_size]
-        self._order = order.view(-1, self._batch_size)
+        order = torch.randperm(self._task.count, device=self._device)[: self.steps_per_epoch * self.batch_size]
+        self._order = order.view(-1, self.batch_size)
 
     def _train_step(self, rows: torch.Tensor) -> torch.Tensor:
         self._torch_optimizer.zero_grad(set_to_none=True)
