@@ -10,8 +10,8 @@ batches, precision and data on the device, and neither is timed before both are 
 parameters. With `fit`, which does not augment, our side does not either.
 
 All other flags are those of benchmarks.throughput. The ratio is of the medians, ours over the peer's, tested as in
-benchmarks.compare; `--fail_below` ends with status 2 as there. `--out` gets the record of each run when it ends, and one
-more for the comparison.
+benchmarks.compare; `--fail_below` ends with status 2 as there. `--out` gets the record of each run when it ends, and
+one more for the comparison.
 """
 
 import statistics
@@ -35,9 +35,7 @@ from benchmarks.terminal.errors import UsageError, do_each
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(throughput)
 flags.declare_key_flag("fail_below")
-flags.DEFINE_integer(
-    "runs", 5, "Runs of each side; with fewer than five no difference can be shown.", lower_bound=1
-)
+flags.DEFINE_integer("runs", 5, "Runs of each side; with fewer than five no difference can be shown.", lower_bound=1)
 
 ACROSS = ("input", "peer", "backend", "jit")
 """Fields in which the sides may differ."""

@@ -78,9 +78,7 @@ class Job:
         }
 
 
-def create(
-    options: Options, *, arch: str, dataset: str, steps: int | None = None, epochs: int | None = None
-) -> Job:
+def create(options: Options, *, arch: str, dataset: str, steps: int | None = None, epochs: int | None = None) -> Job:
     """Loads the data, builds the network and its engine.
 
     Args:

@@ -42,7 +42,11 @@ def create(options: Options, arch: str, image_shape: Shape | None, classes: int 
     if classes is not None and (len(shapes) == 1 or options.classes is not None):
         arguments["classes"] = classes
     overrides = dict(override(text) for text in options.overrides)
-    keywords = {name for name, each in inspect.signature(architectures.create).parameters.items() if each.kind is each.KEYWORD_ONLY}
+    keywords = {
+        name
+        for name, each in inspect.signature(architectures.create).parameters.items()
+        if each.kind is each.KEYWORD_ONLY
+    }
     for key in overrides.keys() & keywords:
         raise UsageError(
             f"--override={key}=… is no field of the network's spec: the data decides its inputs and classes, "
@@ -51,7 +55,9 @@ def create(options: Options, arch: str, image_shape: Shape | None, classes: int 
     try:
         return architectures.create(arch, **arguments, **overrides)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{str(error).splitlines()[0]}; fields of the spec are passed as --override=KEY=VALUE") from None
+        raise UsageError(
+            f"{str(error).splitlines()[0]}; fields of the spec are passed as --override=KEY=VALUE"
+        ) from None
 
 
 def override(text: str) -> tuple[str, Any]:

@@ -9,11 +9,10 @@ from typing import Any
 from absl import flags
 
 from benchmarks import records
-from benchmarks.data import NAMES
+from benchmarks.data import NAMES, SOURCES
 from benchmarks.terminal.errors import UsageError, closest
 
 DATASETS = (*NAMES, "synthetic")
-SOURCES = ("tfds", "keras", "npz:PATH", "generated")
 INPUTS = ("resident", "stream", "fit")
 MODES = ("training", "inference")
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
@@ -45,8 +44,8 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "data",
     None,
-    "Where the images come from: tfds (tensorflow-datasets), keras (keras.datasets), npz:PATH (arrays x_train, y_train, "
-    "x_test, y_test) or generated (digits drawn from a seed). By default tfds, or keras if it is not installed.",
+    "Where the images come from: tfds (tensorflow-datasets), keras (keras.datasets), npz:PATH (arrays x_train, "
+    "y_train, x_test, y_test) or generated (digits drawn from a seed). By default tfds, or keras if it is missing.",
 )
 flags.DEFINE_string(
     "data_dir", None, "The folder of tensorflow-datasets. By default TFDS_DATA_DIR or the library's own."

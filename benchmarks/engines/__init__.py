@@ -7,8 +7,9 @@ An engine is built from a model, an optimiser, a task and a plan:
     loss = engine.run(50)  # runs 50 steps on the device; returns their mean loss
     engine.sync()          # copies the trained values into the model and the optimiser
 
-With `input="resident"` the data lies on the device and blocks of steps run there; with `"stream"` it lies in main memory
-and a `tf.data` pipeline draws and augments the batches; with `"fit"` plain `model.fit` runs the steps, as a reference.
+With `input="resident"` the data lies on the device and blocks of steps run there; with `"stream"` it lies in main
+memory and a `tf.data` pipeline draws and augments the batches; with `"fit"` plain `model.fit` runs the steps, as a
+reference.
 """
 
 import importlib
@@ -39,9 +40,7 @@ def find(input: str) -> type[Engine]:
     backend = keras.backend.backend()
     found = BY_INPUT.get(input) or BY_BACKEND.get(backend)
     if found is None:
-        raise UsageError(
-            f"--input={input} has no engine for KERAS_BACKEND={backend}; it takes {', '.join(BY_BACKEND)}"
-        )
+        raise UsageError(f"--input={input} has no engine for KERAS_BACKEND={backend}; it takes {', '.join(BY_BACKEND)}")
     module, name = found
     engine: type[Engine] = getattr(importlib.import_module(f"benchmarks.engines.{module}"), name)
     return engine

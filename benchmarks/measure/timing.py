@@ -190,6 +190,8 @@ def run_blocks(engine: Engine, counts: Sequence[int], advance: Advance = lambda 
         done = Timed(batch_size=engine.batch_size, steps=counts[:i], seconds=seconds, loss=loss)
         if not math.isfinite(loss):
             total = sum(counts[:i])
-            raise UsageError(f"the loss became {loss} between the timed steps {total - count} and {total}; nothing was written")
+            raise UsageError(
+                f"the loss became {loss} between the timed steps {total - count} and {total}; nothing was written"
+            )
         advance(count, f"loss {loss:.4f}  {done.images_per_second:,.0f} images/s")
     return Timed(batch_size=engine.batch_size, steps=list(counts), seconds=seconds, loss=loss)

@@ -3,7 +3,6 @@
 Nothing of Keras runs in a step. Data lies on the device as uint8, as in the resident engines; images are channels last.
 """
 
-import difflib
 import math
 from collections.abc import Callable
 from functools import partial
@@ -14,9 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.engines.base import Engine, Plan
+from benchmarks.peers import TIMM, TORCH_NETWORKS, check_network
 from benchmarks.tasks import Classification, Synthetic, Task
 from benchmarks.tasks.images import PAD
-from benchmarks.terminal.errors import UsageError
+from benchmarks.terminal.errors import UsageError, closest
 from kblocks.graph import profile
 
 Size = tuple[int, int]
@@ -68,11 +68,9 @@ def resnet20(channels: int, size: Size, classes: int) -> nn.Module:
     return nn.Sequential(*stem, *units, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
 
 
-NETWORKS: dict[str, Callable[[int, Size, int], nn.Module]] = {
-    "mlp_784_64_10": mlp,
-    "lenet": lenet,
-    "resnet20": resnet20,
-}
+NETWORKS: dict[str, Callable[[int, Size, int], nn.Module]] = dict(
+    zip(TORCH_NETWORKS, (mlp, lenet, resnet20), strict=True)
+)
 PRECISIONS = {"float32": None, "mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}
 
 
@@ -181,18 +179,15 @@ def make(network: str, arch: str, channels: int, size: Size, classes: int) -> nn
         UsageError: there is none.
     """
     if network == "torch":
-        if arch not in NETWORKS:
-            raise UsageError(f"--peer=torch has the networks {', '.join(NETWORKS)}; got --arch={arch}")
+        check_network(network, arch)
         return NETWORKS[arch](channels, size, classes)
-    name = network.removeprefix("timm:")
+    name = network.removeprefix(TIMM)
     try:
         import timm
     except ImportError as error:
         raise UsageError(f"--peer={network} needs the package timm ({error}): pip install timm") from None
     if name not in timm.list_models():
-        close = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise UsageError(f"--peer={network}: timm has no model {name}{hint}")
+        raise UsageError(f"--peer={network}: timm has no model {name}{closest(name, timm.list_models())}")
     return timm.create_model(name, in_chans=channels, num_classes=classes)
 
 
