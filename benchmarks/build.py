@@ -5,8 +5,8 @@
 
 Both are built with random weights, at the row's own input shape. The ratio is of the medians, ours over theirs: below 1
 ours is faster; if its 95 % bootstrap interval contains 1, no difference is shown. What Keras's network lacks, the scale
-of each normalisation in its Inceptions and the dropout in its VGGs, is removed from ours. The table shows both numbers of
-layers.
+of each normalisation in its Inceptions and the dropout in its VGGs, is removed from ours. The table shows both numbers
+of layers.
 """
 
 import statistics
