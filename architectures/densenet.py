@@ -11,8 +11,9 @@ from keras import KerasTensor
 import kblocks as kb
 from architectures.variant import Variant, check_halvings, classify
 from kblocks import Style
+from kblocks.contracts import Stem
 from kblocks.naming import scope
-from kblocks.style import Block, activate, batch_norm, normalize
+from kblocks.style import activate, batch_norm, normalize
 
 KERAS = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1.001e-5), padding="symmetric")
 
@@ -34,7 +35,7 @@ class DenseNet:
 
     depths: tuple[int, ...]
     growth: int = 32
-    stem: Block = kb.stem.imagenet
+    stem: Stem = kb.stem.imagenet
     stem_filters: int = 64
     ratio: int | None = None
     compression: float = 0.5

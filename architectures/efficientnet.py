@@ -19,11 +19,12 @@ from architectures.dilation import dilations
 from architectures.variant import Variant, check_stages, classify
 from kblocks import Style, check
 from kblocks.attention import squeeze_excite
-from kblocks.compose import Unit, drop_path_schedule
+from kblocks.compose import drop_path_schedule
+from kblocks.contracts import Stem, Unit
 from kblocks.mobile import fused_inverted_residual as fused_mbconv
 from kblocks.mobile import inverted_residual, scale_width
 from kblocks.naming import scope
-from kblocks.style import Block, activate, batch_norm, swish
+from kblocks.style import activate, batch_norm, swish
 
 V1 = Style(
     norm=partial(batch_norm, momentum=0.99, epsilon=1e-3),
@@ -163,7 +164,7 @@ class EfficientNet:
     """
 
     stages: Stages = B0
-    stem: Block = kb.stem.mobile
+    stem: Stem = kb.stem.mobile
     stem_filters: int = 32
     head_filters: int = 1280
     width: float = 1.0

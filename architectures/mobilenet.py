@@ -11,8 +11,9 @@ import kblocks as kb
 from architectures.porting import unit_layers
 from architectures.variant import Variant, check_halvings, check_stages, classify
 from kblocks import Style, check
+from kblocks.contracts import Stem
 from kblocks.naming import scope
-from kblocks.style import Block, batch_norm
+from kblocks.style import batch_norm
 
 _STYLE = replace(kb.RELU6_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3), initializer="glorot_uniform")
 
@@ -32,7 +33,7 @@ class MobileNet:
     """
 
     stages: tuple[tuple[int, int], ...] = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))
-    stem: Block = kb.stem.mobile
+    stem: Stem = kb.stem.mobile
     stem_filters: int = 32
     alpha: float = 1.0
     padding: str = "floor"

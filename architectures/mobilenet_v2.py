@@ -12,9 +12,10 @@ from architectures.dilation import dilations
 from architectures.porting import unit_layers
 from architectures.variant import Variant, check_stages, classify
 from kblocks import Style
+from kblocks.contracts import Stem
 from kblocks.mobile import inverted_residual, scale_width
 from kblocks.naming import scope
-from kblocks.style import Block, activate, batch_norm
+from kblocks.style import activate, batch_norm
 
 STAGES = (
     (1,  16, 1, 1),  # 112 × 112 × 16
@@ -48,7 +49,7 @@ class MobileNetV2:
     """
 
     stages: tuple[tuple[int, int, int, int], ...] = STAGES
-    stem: Block = kb.stem.mobile
+    stem: Stem = kb.stem.mobile
     stem_filters: int = 32
     head_filters: int = 1280
     alpha: float = 1.0

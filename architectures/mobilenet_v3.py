@@ -13,9 +13,10 @@ from architectures.porting import unit_layers
 from architectures.variant import Variant, check_stages, classify
 from kblocks import Style
 from kblocks.attention import squeeze_excite
+from kblocks.contracts import Attention, Stem
 from kblocks.mobile import inverted_residual, scale_width
 from kblocks.naming import scope
-from kblocks.style import Block, activate, batch_norm, hard_sigmoid, hard_swish, relu
+from kblocks.style import activate, batch_norm, hard_sigmoid, hard_swish, relu
 
 Unit = tuple[int, int, int, bool, bool, int]
 """A line of the paper's tables: kernel, width inside ("exp size") and out, whether it has attention, whether its
@@ -98,10 +99,10 @@ class MobileNetV3:
 
     stages: Stages
     head_units: int
-    stem: Block = kb.stem.mobile
+    stem: Stem = kb.stem.mobile
     stem_filters: int = 16
     alpha: float = 1.0
-    attention: Block = partial(squeeze_excite, ratio=1 / 4, divisor=8, activation=relu, gate=hard_sigmoid)
+    attention: Attention = partial(squeeze_excite, ratio=1 / 4, divisor=8, activation=relu, gate=hard_sigmoid)
     output_stride: int | None = None
     dropout: float = 0.2
     style: Style = _STYLE

@@ -13,10 +13,11 @@ import kblocks as kb
 from architectures.dilation import dilations
 from architectures.variant import Variant, check_depths, classify
 from kblocks import Style
-from kblocks.compose import Unit, drop_path_schedule
+from kblocks.compose import drop_path_schedule
+from kblocks.contracts import Shortcut, Stem, Unit
 from kblocks.naming import scope
-from kblocks.residual import Shortcut, basic, bottleneck, linear_projection, padded, preact_bottleneck
-from kblocks.style import Block, activate, batch_norm, normalize
+from kblocks.residual import basic, bottleneck, linear_projection, padded, preact_bottleneck
+from kblocks.style import activate, batch_norm, normalize
 
 SYMMETRIC = replace(kb.RELU_BN, padding="symmetric")
 KERAS = replace(SYMMETRIC, norm=partial(batch_norm, momentum=0.99, epsilon=1.001e-5))
@@ -46,7 +47,7 @@ class ResNet:
     unit: Unit
     depths: tuple[int, ...]
     widths: tuple[int, ...]
-    stem: Block
+    stem: Stem
     stem_filters: int
     shortcut: Shortcut | None = None
     stride_last: bool = False

@@ -14,10 +14,11 @@ from architectures.porting import numbered
 from architectures.variant import Variant, check_depths, classify
 from kblocks import Style
 from kblocks.compose import drop_path_schedule
+from kblocks.contracts import Stem
 from kblocks.conv import separable_norm_act
 from kblocks.naming import scope
 from kblocks.residual import separable
-from kblocks.style import Block, batch_norm
+from kblocks.style import batch_norm
 
 KERAS = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3))
 
@@ -43,7 +44,7 @@ class Xception:
     depths: tuple[int, ...] = (1, 1, 9, 1)
     widths: tuple[int, ...] = (128, 256, 728, 1024)
     top: tuple[int, ...] = (1536, 2048)
-    stem: Block = kb.stem.xception
+    stem: Stem = kb.stem.xception
     stem_filters: int = 64
     output_stride: int | None = None
     drop_path: float = 0.0

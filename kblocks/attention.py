@@ -11,10 +11,11 @@ from dataclasses import replace
 from keras import KerasTensor, layers
 
 from kblocks import check
+from kblocks.contracts import Block
 from kblocks.conv import conv, conv_norm_act
 from kblocks.mobile import scale_width
 from kblocks.naming import scope
-from kblocks.style import RELU_BN, Block, Style, sigmoid
+from kblocks.style import RELU_BN, Style, sigmoid
 
 
 def squeeze_excite(

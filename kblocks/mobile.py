@@ -13,10 +13,11 @@ from keras import KerasTensor
 
 from kblocks import check
 from kblocks.compose import add, stochastic_depth
+from kblocks.contracts import Attention
 from kblocks.conv import conv_norm, conv_norm_act, depthwise_norm_act
 from kblocks.naming import scope
 from kblocks.padding import replace_stride
-from kblocks.style import RELU_BN, Block, Style, activate
+from kblocks.style import RELU_BN, Style, activate
 
 
 def scale_width(
@@ -104,7 +105,7 @@ def inverted_residual(
     dilation: int = 1,
     expansion: float = 6,
     divisor: int = 1,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
     name: str | None = None,
@@ -164,7 +165,7 @@ def fused_inverted_residual(
     dilation: int = 1,
     expansion: float = 4,
     divisor: int = 1,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
     name: str | None = None,

@@ -20,14 +20,12 @@ from keras import KerasTensor, layers
 
 from kblocks import check
 from kblocks.compose import add, stochastic_depth
+from kblocks.contracts import Attention, Shortcut
 from kblocks.conv import conv, conv_norm, conv_norm_act, separable_conv
 from kblocks.naming import scope
 from kblocks.padding import replace_stride
 from kblocks.pool import avg_pool, max_pool
-from kblocks.style import RELU_BN, Block, Style, activate, normalize
-
-Shortcut = Callable[..., KerasTensor]
-"""A function `(x, filters, *, stride, style, name) -> tensor`."""
+from kblocks.style import RELU_BN, Style, activate, normalize
 
 
 def projection(
@@ -137,7 +135,7 @@ def basic(
     stride: int = 1,
     dilation: int = 1,
     groups: int = 1,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     shortcut: Shortcut = projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
@@ -191,7 +189,7 @@ def bottleneck(
     ratio: float = 1 / 4,
     groups: int = 1,
     stride_first: bool = False,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     shortcut: Shortcut = projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
@@ -249,7 +247,7 @@ def preact_basic(
     stride: int = 1,
     dilation: int = 1,
     groups: int = 1,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     shortcut: Shortcut = linear_projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
@@ -306,7 +304,7 @@ def preact_bottleneck(
     ratio: float = 1 / 4,
     groups: int = 1,
     use_bias: bool | None = None,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     shortcut: Shortcut = linear_projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
@@ -368,7 +366,7 @@ def separable(
     dilation: int = 1,
     activate_first: bool = True,
     widen_last: bool = False,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     shortcut: Shortcut = projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
@@ -459,7 +457,7 @@ def _preact_shortcut(
 
 
 def _attend_and_drop(
-    y: KerasTensor, attention: Block | None, drop_path: float, style: Style, part: Callable[[str], str]
+    y: KerasTensor, attention: Attention | None, drop_path: float, style: Style, part: Callable[[str], str]
 ) -> KerasTensor:
     if attention is not None:
         check.block(attention, "attention")
