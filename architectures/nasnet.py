@@ -16,7 +16,7 @@ from kblocks.contracts import Cell, Stem
 from kblocks.naming import scope
 from kblocks.style import activate, batch_norm
 
-SLOW_NORM = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.9997, epsilon=1e-3))
+STYLE_KERAS = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.9997, epsilon=1e-3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ _KERAS = {
     "stem": kb.stem.nasnet,
     "reduction": partial(kb.nasnet.reduction_cell, pad_pools=True),
     "dropout": 0.5,
-    "style": SLOW_NORM,
+    "style": STYLE_KERAS,
 }
 _DEPARTURES = "zeros around the image in the reduction cells' poolings, as in keras.applications; no auxiliary head"
 _ZOPH = "Zoph et al. 2017, arXiv 1707.07012"
