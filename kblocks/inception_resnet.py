@@ -13,11 +13,12 @@ from keras import KerasTensor, layers
 
 from kblocks import check
 from kblocks.compose import add, concat, stochastic_depth
+from kblocks.contracts import Shortcut
 from kblocks.conv import conv
 from kblocks.inception import branch, check_widths, v3_b
 from kblocks.naming import resolve, scope
 from kblocks.pool import max_pool
-from kblocks.residual import Shortcut, projection
+from kblocks.residual import projection
 from kblocks.style import RELU_BN, Style, activate
 
 __all__ = ["block8", "block17", "block35", "reduction_a", "reduction_b"]

@@ -36,7 +36,7 @@ from kblocks import (
     style,
     tower,
 )
-from kblocks.dense import dense_block, dense_layer, transition
+from kblocks.densenet import dense_block, dense_layer, transition
 from kblocks.style import RELU_BN, Style
 
 OPS = {
