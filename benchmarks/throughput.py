@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -62,8 +61,6 @@ def main() -> None:
     start = time.perf_counter()
     runs = list(itertools.product(batch_sizes(), modes()))
     settings = [read(size, mode) for size, mode in runs]
-    if FLAGS.trace:
-        check_folder(FLAGS.trace)
     if len(runs) > 1:
         each(runs)
     else:
@@ -92,18 +89,6 @@ def read(size: str | None, mode: str) -> options.Options:
     if settings.peer is not None:
         peers.check_network(settings.peer, settings.network or ARCH)
     return settings
-
-
-def check_folder(folder: str) -> None:
-    """Makes the folder of `--trace`.
-
-    Raises:
-        UsageError: it can't be made.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--trace={folder} can't be made a folder: {error.strerror}") from None
 
 
 def each(runs: Sequence[tuple[str | None, str]]) -> None:
@@ -137,8 +122,10 @@ def one(settings: options.Options, start: float, *, search: bool) -> None:
     start_keras()
     from benchmarks import backends
     from benchmarks.cli import job as jobs
-    from benchmarks.measure import largest
+    from benchmarks.measure import largest, trace
 
+    if FLAGS.trace:
+        trace.check(FLAGS.trace)
     steps = FLAGS.steps + (FLAGS.warmup_steps or 0)
     try:
         job = jobs.create(settings, arch=ARCH, dataset="cifar10", steps=steps)
@@ -161,8 +148,6 @@ def one(settings: options.Options, start: float, *, search: bool) -> None:
     record = {**job.record("throughput"), **figures, "operation_ms": None}
     try:
         if FLAGS.trace:
-            from benchmarks.measure import trace
-
             record["operation_ms"] = trace.write(FLAGS.trace, job.engine)
     except Exception as error:
         raise UsageError(f"--trace={FLAGS.trace} can't be written: {first_line(error)}") from None

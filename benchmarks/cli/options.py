@@ -177,7 +177,7 @@ def batch_size(text: str | None) -> int | None:
     if text is None:
         return None
     if not text.isdecimal() or not 0 < int(text) < 2**31:
-        raise UsageError(f"--batch_size must be an integer above 0 and below 2³¹; got {text!r}")
+        raise UsageError(f"--batch_size must be a positive integer below 2³¹; got {text!r}")
     return int(text)
 
 
