@@ -1,8 +1,8 @@
 """The harness: commands that train networks and time them. Run from the checkout, as `python -m benchmarks.train`.
 
 At the top are the commands. Below them are rooms, each of which imports only those after it: `cli` (flags, job),
-`reporting` (tables, plots), `measure` (time, memory, energy, cost), `peers`, `engines` (how steps are run), `tasks`, `data`,
-`records`, `backends` (what the harness asks of TensorFlow, JAX or PyTorch) and `terminal` (messages).
+`reporting` (tables, plots), `measure` (time, memory, energy, cost), `peers`, `engines` (how steps are run), `tasks`,
+`data`, `records`, `backends` (what the harness asks of TensorFlow, JAX or PyTorch) and `terminal` (messages).
 
 From Python, a model of your own is timed like this:
 

@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 
@@ -122,7 +122,7 @@ def _call(name: str, image_shape: Shape | None, classes: int | None) -> Any:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-        function = functools.reduce(getattr, attribute.split("."), module)
+        function: Any = functools.reduce(getattr, attribute.split("."), cast(Any, module))
         parameters = inspect.signature(function).parameters
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UsageError(f"--model={name} must be package.module:function: {first_line(error)}") from None

@@ -47,5 +47,5 @@ class FitEngine(Engine):
         inputs = [x[part] for x in self._inputs]
         x, y = inputs if len(inputs) > 1 else inputs[0], self._targets[part]
         if self._plan.trains:
-            return self._model.fit(x, y, batch_size=self.batch_size, verbose=0).history["loss"][0]
-        return self._model.evaluate(x, y, batch_size=self.batch_size, verbose=0)
+            return float(self._model.fit(x, y, batch_size=self.batch_size, verbose=0).history["loss"][0])
+        return float(self._model.evaluate(x, y, batch_size=self.batch_size, verbose=0))

@@ -138,12 +138,13 @@ class JaxEngine(Engine):
         return state, self._task.loss(_as_list(outputs), targets)
 
 
-def _values(variables: tuple[list[Any], ...]) -> State:
-    return tuple([jnp.copy(variable.value) for variable in several] for several in variables)
+def _values(variables: tuple[list[Any], list[Any], list[Any]]) -> State:
+    trained, others, slots = ([jnp.copy(variable.value) for variable in several] for several in variables)
+    return trained, others, slots
 
 
 def _as_list(outputs: Any) -> list[jax.Array]:
-    return outputs if isinstance(outputs, list | tuple) else [outputs]
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 def _scale(optimizer: keras.optimizers.Optimizer, slots: list[jax.Array], loss: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
-"""The peers in PyTorch: the same networks and the same steps, written by hand as a PyTorch user would, or timm's.
+"""The peers in PyTorch: the same networks and the same steps, written by hand in PyTorch, or timm's networks.
 
-Nothing of Keras runs in a step. Data lies on the device as uint8, as in the resident engines; images are channels last.
+No code of Keras runs in a step. The data lies on the device as uint8, as in the resident engines; images are channels
+last.
 """
 
 import math
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 import keras
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -38,7 +40,7 @@ def lenet(channels: int, size: Size, classes: int) -> nn.Module:
     )  # fmt: skip
 
 
-class Unit(nn.Module):
+class Unit(nn.Module):  # type: ignore[misc]  # PyTorch is not typed here
     """A basic residual unit with the shortcut without parameters."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
@@ -75,7 +77,7 @@ PRECISIONS = {"float32": None, "mixed_bfloat16": torch.bfloat16, "mixed_float16"
 
 
 class PlainTorchEngine(Engine):
-    """Runs the peer of a model; the model itself is only counted.
+    """Runs the peer of a model; of the model itself only the parameters are counted.
 
     Args:
         network: `"torch"` for one of `NETWORKS`, `"timm:NAME"` for one of timm's.
@@ -95,7 +97,7 @@ class PlainTorchEngine(Engine):
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.jit = self._device.type == "cuda" if plan.jit == "auto" else plan.jit == "on"
         torch.manual_seed(plan.seed)
-        torch.backends.cudnn.benchmark = True  # as whoever wants speed sets it
+        torch.backends.cudnn.benchmark = True  # as usual where speed matters
         shape, classes = model.input_shape[1:], model.output_shape[-1]
         *size, channels = (28, 28, 1) if len(shape) == 1 else shape
         size = tuple(size)
@@ -112,13 +114,14 @@ class PlainTorchEngine(Engine):
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=policy == "mixed_float16")
         self._augment = isinstance(task, Classification) and task.randoms > 0
         self._size = size
-        # Synthetic data for vectors comes as vectors; it takes the same normalisation as if it were from -1 to 1.
-        known = isinstance(task, Classification)
-        images, labels = (task.train[name] for name in (("images", "labels") if known else ("x0", "y")))
+        if isinstance(task, Classification):
+            images, labels, (mean, std) = task.train["images"], task.train["labels"], task.statistics
+        else:  # random numbers, normalised to between -1 and 1; of a network of vectors they are vectors
+            images, labels, mean = task.train["x0"], task.train["y"], np.full(channels, 0.5)
+            std = mean
         images = images.reshape(len(images), *size, channels) if images.ndim == 2 else images
         self._images = torch.from_numpy(images).to(self._device)
         self._labels = torch.from_numpy(labels.reshape(len(images))).long().to(self._device)
-        mean, std = task.statistics if known else ((0.5,) * channels, (0.5,) * channels)
         self._scale = torch.tensor([1 / (255 * s) for s in std], device=self._device)
         self._shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=self._device)
         self._done = 0
@@ -229,7 +232,7 @@ def torch_optimizer(optimizer: keras.optimizers.Optimizer, network: nn.Module) -
     return made
 
 
-@torch.no_grad()
 def _shrink(weights: list[nn.Parameter], factor: float) -> None:
     """Multiplies all weights at once, as PyTorch's own optimisers do."""
-    torch._foreach_mul_(weights, factor)
+    with torch.no_grad():
+        torch._foreach_mul_(weights, factor)

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import re
-import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -165,7 +164,7 @@ WRONG = {
         ["--model=keras.applications:NoNet", "--dataset=synthetic"],
         ["keras.applications:NoNet", "NoNet"],
     ),
-    "a function without a model": ("throughput", ["--model=os:getcwd", "--dataset=synthetic"], ["functional Keras model"]),
+    "no model returned": ("throughput", ["--model=os:getcwd", "--dataset=synthetic"], ["functional Keras model"]),
     "a shape for images": ("train", [*LENET, "--input_shape=8,8,1"], ["--input_shape is for --dataset=synthetic"]),
     "classes for images": ("train", [*LENET, "--classes=3"], ["--classes is for --dataset=synthetic"]),
     "no shape": (
@@ -651,7 +650,8 @@ def test_help_is_for_reading(script):
     assert f"python -m benchmarks.{script}" in done.stdout
     listed = set(re.findall(r"^  --(?:\[no\])?(\w+):", done.stdout, re.MULTILINE))
     shared = {
-        "arch", "model", "override", "dataset", "input_shape", "classes", "data", "data_dir", "input", "batch_size", "optimizer", "optimizer_argument",
+        "arch", "model", "override", "dataset", "input_shape", "classes", "data", "data_dir", "input", "batch_size",
+        "optimizer", "optimizer_argument",
         "learning_rate", "augment", "dtype_policy", "jit", "seed", "out",
     }  # fmt: skip
     timing = {"steps", "warmup_steps", "mode", "peer", "trace"}
