@@ -50,8 +50,9 @@ def application(name: str, model: keras.Model) -> keras.Model:
 
 
 def effective_params(model: keras.Model) -> int:
-    """The trainable parameters, without the biases that a batch normalisation takes away again."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights) - sum(_idle_biases(model))
+    """Number of trainable parameters, without the biases that a batch normalisation cancels."""
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return int(trainable) - sum(_idle_biases(model))
 
 
 def _idle_biases(model: keras.Model) -> Iterator[int]:

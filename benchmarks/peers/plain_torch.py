@@ -117,7 +117,7 @@ class PlainTorchEngine(Engine):
         if isinstance(task, Classification):
             images, labels, (mean, std) = task.train["images"], task.train["labels"], task.statistics
         else:  # random numbers, normalised to between -1 and 1; of a network of vectors they are vectors
-            images, labels, mean = task.train["x0"], task.train["y"], np.full(channels, 0.5)
+            images, labels, mean = task.train["x0"], task.train["y"], np.full(channels, 0.5, "float32")
             std = mean
         images = images.reshape(len(images), *size, channels) if images.ndim == 2 else images
         self._images = torch.from_numpy(images).to(self._device)
