@@ -35,8 +35,11 @@ from typing import Any
 from absl import flags
 from rich.table import Table
 
-from benchmarks import console, records, stats
-from benchmarks.console import UsageError
+from benchmarks import records
+from benchmarks.cli.launch import launch
+from benchmarks.measure import stats
+from benchmarks.terminal import console
+from benchmarks.terminal.errors import UsageError
 
 FLAGS = flags.FLAGS
 # What a rate depends on. A seed or a learning rate changes what is computed, not how fast; versions and commits are
@@ -329,4 +332,4 @@ def count(number: int, what: str) -> str:
 
 
 if __name__ == "__main__":
-    console.launch(main, positional=True)
+    launch(main, positional=True)

@@ -20,9 +20,13 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import console, page, plots, records, stats, summary
-from benchmarks.console import UsageError
-from benchmarks.summary import Record, Row, Section, rounded
+from benchmarks import records
+from benchmarks.cli.launch import launch
+from benchmarks.measure import stats
+from benchmarks.reporting import page, plots, summary
+from benchmarks.reporting.summary import Record, Row, Section, rounded
+from benchmarks.terminal import console
+from benchmarks.terminal.errors import UsageError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("into", None, "A document; the text between its two result marks is replaced by the tables.")
@@ -263,4 +267,4 @@ NUMBERS = frozenset(COLUMNS) - {"network", "data", "how", "remark"}
 
 
 if __name__ == "__main__":
-    console.launch(main, positional=True)
+    launch(main, positional=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from benchmarks.console import UsageError
-from benchmarks.task import Task
+from benchmarks.tasks import Task
+from benchmarks.terminal.errors import UsageError
 
 
 def batches(task: Task, *, batch_size: int, seed: int) -> Any:

@@ -1,4 +1,4 @@
-"""What a functional graph makes possible: a model is data that anybody can read, count and cut."""
+"""Tools that read the graph of a functional model: parameter and multiply-add counts, feature extraction."""
 
 from kblocks.graph.features import features
 from kblocks.graph.profile import Profile, profile

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import data, records, summary
+from benchmarks import data, records
+from benchmarks.reporting import summary
 
 
 @pytest.fixture(autouse=True)

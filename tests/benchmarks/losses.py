@@ -10,7 +10,8 @@ import sys
 import keras
 
 import architectures
-from benchmarks import data, engines, glyphs, task
+from benchmarks import data, engines, tasks
+from benchmarks.data import glyphs
 
 BATCH = 64
 CASES = (
@@ -40,7 +41,7 @@ def losses(folder: str, arch: str, steps: int, floatx: str, optimizer: str, kind
     model = architectures.create(arch, input_shape=(28, 28, 1), weights=f"{folder}/{arch}.weights.h5")
     x, y = glyphs.digits(BATCH, seed=3)
     digits = data.Dataset("generated", "generated", x, y.astype("int32"), x, y.astype("int32"), 10)
-    work = task.Classification(digits, augment=False)
+    work = tasks.Classification(digits, augment=False)
     made = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": 0.01}})
     batch_size = BATCH // 4 if kind == "stream" else BATCH
     engine = engines.create(model, made, work, engines.Plan(batch_size=batch_size, input=kind, mode=mode))

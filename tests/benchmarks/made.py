@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.fields import COMPARISON
+from benchmarks.records.schema import COMPARISON
 
 ENVIRONMENT = {
     "time": "2030-01-01T00:00:00+00:00", "device": "CPU", "device_count": 1, "driver": None, "cuda": None,

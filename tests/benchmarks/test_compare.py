@@ -11,7 +11,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from benchmarks import compare
-from benchmarks.console import UsageError
+from benchmarks.terminal.errors import UsageError
 from tests.benchmarks import made
 from tests.process import python
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks import data
-from benchmarks.console import UsageError
+from benchmarks.terminal.errors import UsageError
 
 NPZ_TESTS, NPZ_TRAINS = 6, 12
 SAID = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
@@ -172,7 +172,7 @@ def spoilt(kind, folder):
         return path
     if kind == "zip of something else":
         with zipfile.ZipFile(path, "w") as archive:
-            for name in data.ARRAYS:
+            for name in data.npz.ARRAYS:
                 archive.writestr(f"{name}.npy", b"\x93NUMPY but not really")
         return path
     (np.savez_compressed if kind == "damaged compressed" else np.savez)(path, **arrays())
@@ -268,9 +268,9 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_fetch_that_cannot_start_is_given_up(tmp_path, monkeypatch, answer, reason):
     pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr(data, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(data.tfds, "CONNECT_SECONDS", 1.0)
     with server(answer) as url:
-        monkeypatch.setitem(data.ORIGINS, "mnist", url)
+        monkeypatch.setitem(data.tfds.ORIGINS, "mnist", url)
         # Far below any patience of the operating system or of tensorflow-datasets.
         began = time.monotonic()
         text = sentence(data.from_tfds, "mnist", str(tmp_path))
@@ -286,20 +286,20 @@ def test_a_fetch_that_cannot_start_is_given_up(tmp_path, monkeypatch, answer, re
 @pytest.mark.parametrize("address", ["refused", "https://name.invalid/file.gz", "no address"])
 def test_an_address_that_leads_nowhere_is_given_up(tmp_path, monkeypatch, address):
     pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr(data, "CONNECT_SECONDS", 5.0)
+    monkeypatch.setattr(data.tfds, "CONNECT_SECONDS", 5.0)
     if address == "refused":
         with socket.create_server(("127.0.0.1", 0)) as listener:
             address = f"http://127.0.0.1:{listener.getsockname()[1]}/file.gz"
-    monkeypatch.setitem(data.ORIGINS, "cifar10", address)
+    monkeypatch.setitem(data.tfds.ORIGINS, "cifar10", address)
     text = sentence(data.load, "cifar10", "tfds", str(tmp_path))
     assert f"cifar10 is not in {tmp_path} and can't be fetched" in text
 
 
 @pytest.mark.usefixtures("unasked")
 def test_a_fetch_that_can_start_is_not_refused(monkeypatch):
-    monkeypatch.setattr(data, "CONNECT_SECONDS", 5.0)
+    monkeypatch.setattr(data.tfds, "CONNECT_SECONDS", 5.0)
     with server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as url:
-        assert data._unreachable(url) == ""
+        assert data.tfds._unreachable(url) == ""
 
 
 @pytest.mark.usefixtures("unasked")
@@ -310,7 +310,7 @@ def test_a_fetch_that_breaks_off_is_told(tmp_path, monkeypatch):
         def download_and_prepare(self):
             raise OSError("the line is dead\nand buried")
 
-    monkeypatch.setattr(data, "_unreachable", lambda url: "")
+    monkeypatch.setattr(data.tfds, "_unreachable", lambda url: "")
     monkeypatch.setattr(tfds, "builder", lambda name, data_dir: Builder())
     text = sentence(data.from_tfds, "mnist", str(tmp_path))
     assert "mnist could not be fetched" in text
@@ -368,7 +368,7 @@ def test_fewer_images_than_the_folder_says_are_told(tmp_path, monkeypatch, count
 
 def test_the_folder_is_the_flags_before_the_environments(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr(data, "_unreachable", lambda url: "switched off")
+    monkeypatch.setattr(data.tfds, "_unreachable", lambda url: "switched off")
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "environment"))
     assert str(tmp_path / "environment") in sentence(data.from_tfds, "mnist")
     assert str(tmp_path / "flag") in sentence(data.from_tfds, "mnist", str(tmp_path / "flag"))

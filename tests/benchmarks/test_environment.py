@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import environment
+from benchmarks.measure import environment
 
 
 def test_the_environment_tells_device_processor_versions_and_command(monkeypatch):

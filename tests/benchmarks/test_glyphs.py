@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from benchmarks import glyphs
+from benchmarks.data import glyphs
 from tests.process import python
 
 MONO, COLOUR = (28, 28, 1), (32, 32, 3)

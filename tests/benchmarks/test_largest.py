@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import keras
 import pytest
 
-from benchmarks import environment, largest, records
-from benchmarks.console import UsageError
+from benchmarks import records
+from benchmarks.measure import environment, largest
+from benchmarks.terminal.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 MIB = 2**20
@@ -361,7 +363,10 @@ def test_without_a_file_nothing_is_recorded_and_the_bound_holds(monkeypatch, tmp
 SCRIPT = """
 import time
 from absl import flags
-from benchmarks import console, largest, records
+from benchmarks.cli.launch import launch
+from benchmarks.terminal.errors import UsageError
+from benchmarks.measure import largest
+from benchmarks import records
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("batch_size", "64", "")
@@ -384,7 +389,7 @@ def main():
         held = b"1" * (size * 2**20)
         time.sleep(60 if size >= 180 else 0.1)
     if size > FLAGS.fits:
-        raise console.UsageError("it takes more memory than there is")
+        raise UsageError("it takes more memory than there is")
     print("timed", size, FLAGS.steps)
     if FLAGS.out:
         told = {"status": "ok", "images_per_second": 1.0, "batch_size": size, "steps": FLAGS.steps}
@@ -392,7 +397,7 @@ def main():
     raise SystemExit(5)
 
 
-console.launch(main)
+launch(main)
 """
 
 
@@ -400,9 +405,7 @@ console.launch(main)
 def checkout(tmp_path):
     """A folder with the script and what it needs; `run(flags)` runs it there."""
     package = tmp_path / "checkout" / "benchmarks"
-    package.mkdir(parents=True)
-    for name in ("__init__", "console", "fields", "records", "largest"):
-        (package / f"{name}.py").write_text((ROOT / "benchmarks" / f"{name}.py").read_text())
+    shutil.copytree(ROOT / "benchmarks", package, ignore=shutil.ignore_patterns("results", "__pycache__"))
     (package / "throughput.py").write_text(SCRIPT)
 
     def run(*arguments):

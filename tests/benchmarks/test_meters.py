@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import environment, meters
+from benchmarks.measure import environment, meters
 from tests.process import python
 
 MIB = 2**20
@@ -23,7 +23,7 @@ WITHOUT_KERAS = """
 import importlib.machinery, json, sys, types
 sys.modules["keras"] = types.ModuleType("keras")
 sys.modules["keras"].__spec__ = importlib.machinery.ModuleSpec("keras", None)
-from benchmarks import meters
+from benchmarks.measure import meters
 """
 
 
@@ -527,7 +527,7 @@ def test_the_gpu_is_the_first_visible_one(nvml, monkeypatch, visible, handle):
 
 RUN_OUT = """
 import json, keras
-from benchmarks import meters
+from benchmarks.measure import meters
 
 backend = keras.backend.backend()
 if backend == "torch":

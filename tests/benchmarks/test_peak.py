@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import keras
 import pytest
 
-from benchmarks import peak
+from benchmarks.measure import peak
 from tests.process import python
 
 PROBE = """
 import contextlib, json
 from dataclasses import asdict, replace
 import keras, numpy as np
-from benchmarks import meters, peak
+from benchmarks.measure import meters, peak
 
 def numpy(x):
     return np.array(keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")), copy=True)

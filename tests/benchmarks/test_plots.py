@@ -7,7 +7,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from benchmarks import plots, records, stats, summary
+from benchmarks import records
+from benchmarks.measure import stats
+from benchmarks.reporting import plots, summary
 from tests.benchmarks.made import failed, large_set, record, trained
 from tests.process import ROOT
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import records
-from benchmarks.console import UsageError
+from benchmarks.terminal.errors import UsageError
 from tests.benchmarks.made import record
 from tests.process import start
 

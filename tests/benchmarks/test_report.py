@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from benchmarks import page
+from benchmarks.reporting import page
 from tests.benchmarks.made import compared, failed, record, trained
 from tests.process import ROOT, python, start
 
@@ -263,7 +263,7 @@ FULL = """
 import errno, sys
 from pathlib import Path
 from benchmarks import report
-from benchmarks.console import UsageError
+from benchmarks.terminal.errors import UsageError
 
 write_text = Path.write_text
 def fail(self, text, **options):

@@ -7,8 +7,10 @@ import statistics
 
 import pytest
 
-from benchmarks import records, stats, summary
-from benchmarks.console import UsageError
+from benchmarks import records
+from benchmarks.measure import stats
+from benchmarks.reporting import summary
+from benchmarks.terminal.errors import UsageError
 from tests.benchmarks.made import ENVIRONMENT, compared, record, trained
 
 

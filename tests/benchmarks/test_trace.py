@@ -6,9 +6,10 @@ import keras
 import pytest
 
 import architectures
-from benchmarks import engines, trace
-from benchmarks.console import UsageError
-from benchmarks.task import Classification
+from benchmarks import engines
+from benchmarks.measure import trace
+from benchmarks.tasks import Classification
+from benchmarks.terminal.errors import UsageError
 
 BACKEND = keras.backend.backend()
 profiled = pytest.mark.skipif(BACKEND not in ("tensorflow", "jax"), reason="there is no profiler")

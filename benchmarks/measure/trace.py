@@ -6,8 +6,8 @@ from pathlib import Path
 
 import keras
 
-from benchmarks.console import UsageError
 from benchmarks.engines import Engine
+from benchmarks.terminal.errors import UsageError
 
 STEPS = 5
 LONGEST = 12

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks import stats
+from benchmarks.measure import stats
 
 RUNS = 5  # of fewer no interval is told; by resampling, that of 5 to 10 holds the median in 88 to 94 of 100 cases
 KINDS = ("real images", "drawn digits", "random numbers")

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from benchmarks.console import UsageError
+from benchmarks.terminal.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

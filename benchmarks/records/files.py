@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fields
-from benchmarks.console import UsageError, note
+from benchmarks.records import schema
+from benchmarks.terminal.console import note
+from benchmarks.terminal.errors import UsageError
 
 VERSION = 3
 
@@ -87,10 +88,10 @@ def gather(paths: Iterable[str]) -> list[list[dict[str, Any]]]:
     for path in paths:
         found.append(mine := [])
         for number, record in enumerate(read(path), 1):
-            for field, value in fields.UNTOLD.items():
+            for field, value in schema.UNTOLD.items():
                 record.setdefault(field, value)
             try:
-                fields.check(record)
+                schema.check(record)
             except ValueError as error:
                 raise UsageError(f"{path}, line {number}, lacks a field or has it in another form: {error}") from None
             text = json.dumps(record, sort_keys=True)

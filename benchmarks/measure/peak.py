@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from benchmarks import meters
+from benchmarks.measure import meters
 
 BLOCK = 512
 TRIALS = 5

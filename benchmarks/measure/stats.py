@@ -1,6 +1,6 @@
 """What the timings of a run, and those of several runs, let one say. NumPy alone; the same arguments, the same answer.
 
-    from benchmarks import stats
+    from benchmarks.measure import stats
     stats.rate_interval([100, 100, 100], [0.51, 0.49, 0.50], batch_size=128)
     stats.percentiles([100, 100, 100], [0.51, 0.49, 0.50])
     stats.is_steady([0.9, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])

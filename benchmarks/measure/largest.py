@@ -24,8 +24,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmarks import console, records
-from benchmarks.console import UsageError
+from benchmarks import records
+from benchmarks.cli.launch import launch
+from benchmarks.terminal import console
+from benchmarks.terminal.errors import UsageError
 
 PROGRAM = ("-m", "benchmarks.throughput")
 TRIAL = ("--steps=1", "--warmup_steps=1", "--nopeak", "--trace=")
@@ -51,7 +53,7 @@ def hand_over(first: int, most: int | None, row: dict[str, Any], out: str | None
         out: the file that such records are appended to, if any.
     """
     request = json.dumps({"first": first, "most": most, "row": row, "out": out})
-    _become("-m", "benchmarks.largest", "--", request, *sys.argv[1:])
+    _become("-m", "benchmarks.measure.largest", "--", request, *sys.argv[1:])
 
 
 def main(arguments: list[str]) -> None:
@@ -213,4 +215,4 @@ def _become(*arguments: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    console.launch(main, positional=True)
+    launch(main, positional=True)

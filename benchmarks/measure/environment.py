@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from benchmarks import meters
+from benchmarks.measure import meters
 
 # Records change a tracked file there, run by run.
 ALL_BUT_RESULTS = (":/", ":(top,exclude)benchmarks/results")

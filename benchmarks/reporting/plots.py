@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import stats
-from benchmarks.console import UsageError
-from benchmarks.summary import Row, Section, group, network, rounded
+from benchmarks.measure import stats
+from benchmarks.reporting.summary import Row, Section, group, network, rounded
+from benchmarks.terminal.errors import UsageError
 
 # Told apart by all eyes: Okabe and Ito, "Color Universal Design", 2008, without its yellow, which is faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
