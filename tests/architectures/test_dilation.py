@@ -7,7 +7,7 @@ import pytest
 import architectures
 from architectures.efficientnet import fused_mbconv
 from kblocks.mobile import inverted_residual
-from tests.architectures.scramble import scramble
+from tests.support.weights import scramble
 
 UNITS = ((fused_mbconv, 3, 1, 8, 1, 1), (fused_mbconv, 3, 2, 8, 2, 2), (inverted_residual, 5, 2, 8, 2, 2))
 # Without squeeze-and-excite: the mean of more positions is another one.

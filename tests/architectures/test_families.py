@@ -6,8 +6,8 @@ import pytest
 
 import architectures
 import kblocks as kb
-from tests.architectures.daily import DAILY, LARGE
-from tests.architectures.families import CONVOLUTIONAL, FAMILIES, OF_IMAGES, OF_SEVERAL_INPUTS, TINY
+from tests.support.networks import CONVOLUTIONAL, DAILY, FAMILIES, LARGE, OF_IMAGES, OF_SEVERAL_INPUTS, TINY
+from tests.support.weights import randomise
 
 
 def layer_names(outputs, inputs):
@@ -54,14 +54,6 @@ class TestBackbone:
         assert len([name for name in names if name.startswith(f"{family}_")]) == 2 * len(left)
 
 
-def shuffle(model, seed=0):
-    """Random weights about those that the network begins with."""
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        value = keras.ops.convert_to_numpy(weight)
-        weight.assign(value + rng.uniform(0.1, 0.5, value.shape) * (value.std() or 1))
-
-
 POOLS = {"avg": lambda x: x.mean((1, 2)), "max": lambda x: x.max((1, 2)), "flatten": lambda x: x.reshape(len(x), -1)}
 LAYERS = {"avg": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D", "flatten": "Flatten"}
 
@@ -74,7 +66,7 @@ class TestPooling:
         options = {"input_shape": (32, 32, 3), "classes": 0}
         images = architectures.create(TINY[family], **options)
         vectors = architectures.create(TINY[family], **options, pooling=pooling)
-        shuffle(vectors)
+        randomise(vectors)
         architectures.copy_weights(vectors, images)
         x = np.random.default_rng(1).normal(size=(3, 32, 32, 3)).astype("float32")
         expected = POOLS[pooling](keras.ops.convert_to_numpy(images(x)))

@@ -4,7 +4,6 @@ from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
 
@@ -12,7 +11,8 @@ import architectures
 import kblocks as kb
 from architectures import registry
 from architectures.variant import shapes
-from tests.process import ROOT, python
+from tests.support.models import predict
+from tests.support.process import ROOT, python
 
 FAMILIES = [
     "mlp",
@@ -43,11 +43,6 @@ def images(model, count=3, seed=0):
     """Random inputs of a model, as a list."""
     rng = np.random.default_rng(seed)
     return [rng.normal(size=(count, *x.shape[1:])).astype("float32") for x in model.inputs]
-
-
-def predict(model, inputs):
-    outputs = model(inputs if len(inputs) > 1 else inputs[0], training=False)
-    return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
 
 
 def command(*arguments):
@@ -230,7 +225,7 @@ class TestArguments:
     def test_pooling_computes_what_it_says(self):
         model = architectures.create("resnet_tiny", classes=0)
         x = images(model)
-        (features,) = predict(model, x)
+        features = predict(model, *x)
         for pooling, expected in (
             ("avg", features.mean((1, 2))),
             ("max", features.max((1, 2))),
@@ -238,7 +233,7 @@ class TestArguments:
         ):
             pooled = architectures.create("resnet_tiny", classes=0, pooling=pooling)
             pooled.set_weights(model.get_weights())
-            np.testing.assert_allclose(predict(pooled, x)[0], expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(predict(pooled, *x), expected, rtol=1e-5, atol=1e-6)
 
     @pytest.mark.parametrize(
         "arch", ["mlp_tiny", "lenet_tiny", "multi_input_tiny", "shared_dense_tiny", "siamese_tiny"]
@@ -308,7 +303,7 @@ class TestSizes:
         inputs = len(architectures.variant(arch).input_shapes)
         model = architectures.create(arch, input_shape=input_shape if inputs == 1 else (input_shape,) * inputs)
         assert [x.shape for x in model.inputs] == [(None, *input_shape)] * inputs
-        (logits,) = predict(model, images(model, 2))
+        logits = predict(model, *images(model, 2))
         assert logits.shape == (2, architectures.variant(arch).classes)
         assert np.isfinite(logits).all()
 
@@ -329,7 +324,7 @@ class TestSizes:
             x = np.random.default_rng(0).normal(size=(1, size, size, 3)).astype("float32")
             fixed = architectures.create(arch, input_shape=(size, size, 3))
             fixed.set_weights(model.get_weights())
-            np.testing.assert_allclose(predict(model, [x])[0], predict(fixed, [x])[0], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(predict(model, x), predict(fixed, x), rtol=1e-4, atol=1e-5)
 
 
 # Keras warns of each list of layers that it looks for in vain, then raises.
@@ -346,10 +341,10 @@ class TestWeights:
         saved.save(path) if ending == ".keras" else saved.save_weights(path)
         x = images(saved)
         loaded = architectures.create(arch, weights=form(path), name="another")
-        for y, expected in zip(predict(loaded, x), predict(saved, x), strict=True):
+        for y, expected in zip(predict(loaded, *x), predict(saved, *x), strict=True):
             np.testing.assert_array_equal(y, expected)
-        fresh = predict(architectures.create(arch), x)
-        assert any(np.abs(y - z).max() > 1e-3 for y, z in zip(fresh, predict(saved, x), strict=True))
+        fresh = predict(architectures.create(arch), *x)
+        assert any(np.abs(y - z).max() > 1e-3 for y, z in zip(fresh, predict(saved, *x), strict=True))
 
     def test_the_input_shape_may_differ(self, tmp_path):
         saved = architectures.create("resnet_tiny")

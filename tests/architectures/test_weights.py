@@ -13,6 +13,8 @@ import architectures
 import kblocks as kb
 from architectures import porting
 from architectures.preprocessing import MEANS_AND_VARIANCES, preprocess
+from tests.support.models import predict
+from tests.support.weights import randomise
 
 SHAPE = (64, 64, 3)
 # The first row of each family that keras.applications has too, and those of them that are quick to build.
@@ -22,16 +24,6 @@ OF_EACH_FAMILY = {
 QUICK = {"mobilenet", "mobilenet_v2", "mobilenet_v3_small"}
 # Hidden layers of the head are fixed to an input size, or there for another.
 HIDDEN = {"vgg16"}
-
-
-def randomise(model, seed=0):
-    rng = np.random.default_rng(seed)
-    model.set_weights([rng.uniform(0.5, 1.5, w.shape).astype("float32") for w in model.get_weights()])
-    return model
-
-
-def computed(model, x):
-    return keras.ops.convert_to_numpy(model(x))
 
 
 def weights_by_name(model):
@@ -306,12 +298,12 @@ class TestFiles:
         saved.save(path) if ending == ".keras" else saved.save_weights(path)
         x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
         caffe = keras.applications.vgg16.preprocess_input
-        expected = computed(saved, x if before else caffe(x.copy()))
+        expected = predict(saved, x if before else caffe(x.copy()))
         for wanted in (None, True, False):
             loaded = architectures.create("vgg16", weights=path, preprocessing=wanted, classes=classes, **small)
             prepares = before if wanted is None else wanted
             assert ("preprocess" in {layer.name for layer in loaded.layers}) == prepares
-            found = computed(loaded, x if prepares else caffe(x.copy()))
+            found = predict(loaded, x if prepares else caffe(x.copy()))
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
     @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
@@ -496,7 +488,7 @@ class TestPort:
         randomise(theirs)
         porting.port(ours, theirs, [self.Family])
         x = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype("float32")
-        np.testing.assert_allclose(computed(ours, x), computed(theirs, x), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(predict(ours, x), predict(theirs, x), rtol=1e-5, atol=1e-5)
 
     def test_a_network_that_prepares_its_images_takes_red_green_and_blue(self):
         theirs = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
@@ -529,7 +521,7 @@ class TestPort:
             return
         porting.port(ours, theirs, [self.Family])
         x = np.random.default_rng(0).normal(size=(2, 5, 5, 2)).astype("float32")
-        np.testing.assert_allclose(computed(ours, x), computed(theirs, x), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(predict(ours, x), predict(theirs, x), rtol=1e-5, atol=1e-5)
 
     def test_what_is_no_model(self):
         model = architectures.create("resnet_tiny")
