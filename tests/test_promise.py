@@ -131,7 +131,7 @@ def test_all_files_are_read():
         ("try:\n  import torch.nn\nexcept ImportError: pass", "torch.nn is imported"),
         ("from benchmarks import timer", "benchmarks is imported"),
         ("import architectures", "architectures is imported"),
-        ("from architectures.variant import Variant", "architectures.variant is imported"),
+        ("from architectures.common.family import Variant", "architectures.common.family is imported"),
         ("__import__('tensorflow')", "__import__ is used"),
         ("from importlib import import_module as load\nload('jax')", "importlib.import_module is used"),
     ],

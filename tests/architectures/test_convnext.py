@@ -92,7 +92,7 @@ def test_small_images(input_shape, stem, side):
 
 def test_too_small_images_are_refused():
     message = (
-        r"^convnext_tiny can't be built for inputs of 31×32×3: what leaves the stem must be at least 8×8 for 4 "
+        r"^convnext_tiny can't be built for inputs of 31×32×3: the output of the stem must be at least 8×8 for 4 "
         r"stages; got 7×8 \(.*kblocks\.stem\.cifar"
     )
     with pytest.raises(ValueError, match=message):

@@ -20,7 +20,7 @@ class TestBackbone:
     @pytest.mark.parametrize("family", OF_IMAGES)
     def test_on_a_tensor_of_the_users_own(self, family):
         module = FAMILIES[family]
-        spec = module.VARIANTS[TINY[family]].spec
+        spec = module.variants[TINY[family]].spec
         inputs = keras.Input((28, 28, 1), name="image")
         x = keras.layers.ZeroPadding2D(2, name="mine")(inputs)
         first, second = module.backbone(x, spec), module.backbone(x, spec)
@@ -44,7 +44,7 @@ class TestBackbone:
     @pytest.mark.parametrize("family", OF_SEVERAL_INPUTS)
     def test_on_several_tensors(self, family):
         module = FAMILIES[family]
-        row = module.VARIANTS[TINY[family]]
+        row = module.variants[TINY[family]]
         inputs = [keras.Input(shape) for shape in row.input_shapes]
         outputs = [module.backbone(inputs, row.spec, name=name) for name in (None, None, "left")]
         names = layer_names(keras.tree.flatten(outputs), inputs)

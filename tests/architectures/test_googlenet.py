@@ -80,7 +80,7 @@ class TestAuxiliaryHeads:
         assert model.output_shape == (None, 8, 8, 16)
 
     def test_one_stage_has_no_middle(self):
-        with pytest.raises(ValueError, match=r"second stage; got 1 stage\(s\)"):
+        with pytest.raises(ValueError, match=r"`auxiliary` must be False without a second stage; got 1 stage\(s\)"):
             architectures.create("googlenet_tiny", auxiliary=True, stages=(((4, (2, 4), (2, 4), 4),),))
 
 

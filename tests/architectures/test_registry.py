@@ -2,7 +2,6 @@
 
 from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,30 +9,11 @@ import pytest
 import architectures
 import kblocks as kb
 from architectures import registry
-from architectures.variant import shapes
+from architectures.common.family import Family, shapes
 from tests.support.models import predict
 from tests.support.process import ROOT, python
 
-FAMILIES = [
-    "mlp",
-    "multi_input",
-    "shared_dense",
-    "lenet",
-    "resnet",
-    "googlenet",
-    "vgg",
-    "inception",
-    "inception_resnet",
-    "xception",
-    "mobilenet",
-    "mobilenet_v2",
-    "mobilenet_v3",
-    "densenet",
-    "nasnet",
-    "efficientnet",
-    "convnext",
-    "siamese",
-]
+FAMILIES = [family.name for family in registry.FAMILIES]
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 ODD = (48, 48, 3), (63, 90, 3)
@@ -51,14 +31,12 @@ def command(*arguments):
 
 class TestNames:
     def test_every_row_of_every_family_in_order(self):
-        rows = [name for module in registry.FAMILIES for name in module.VARIANTS]
-        assert architectures.names() == rows
-        assert [module.__name__.removeprefix("architectures.") for module in registry.FAMILIES] == FAMILIES
+        assert architectures.names() == [name for family in registry.FAMILIES for name in family.variants]
+        assert len(set(FAMILIES)) == len(FAMILIES)
 
     def test_every_family_module_is_registered(self):
         modules = {path.stem for path in (ROOT / "architectures").glob("*.py")}
-        shared = {"__init__", "__main__", "dilation", "loading", "porting", "preprocessing", "registry", "variant"}
-        assert modules - shared == set(FAMILIES)
+        assert modules - {"__init__", "__main__", "registry"} == set(FAMILIES)
 
     @pytest.mark.parametrize(
         ("pattern", "found"),
@@ -74,31 +52,41 @@ class TestNames:
     def test_a_pattern_restricts(self, pattern, found):
         assert architectures.names(pattern) == found
 
-    @pytest.mark.parametrize("module", registry.FAMILIES, ids=lambda module: module.__name__)
-    def test_rows_agree_with_their_family(self, module):
-        spec_types = {type(row.spec) for row in module.VARIANTS.values()}
-        assert len(spec_types) == 1
-        assert spec_types.pop().__module__ == module.__name__
-        for name, row in module.VARIANTS.items():
+    @pytest.mark.parametrize("family", registry.FAMILIES, ids=lambda family: family.name)
+    def test_rows_agree_with_their_family(self, family):
+        module = getattr(architectures, family.name)
+        assert module.FAMILY is family
+        assert module.VARIANTS is family.variants
+        assert module.backbone is family.backbone
+        (spec,) = {type(row.spec) for row in family.variants.values()}
+        assert spec.__module__ == module.__name__
+        for name, row in family.variants.items():
             assert architectures.variant(name) is row
-            assert architectures.family(name) == module.__name__.removeprefix("architectures.")
+            assert architectures.family(name) == family.name
+        assert (family.keras_names is None) == all(row.keras is None for row in family.variants.values())
+        assert family.downsampling is None or hasattr(row.spec, family.downsampling)
+
+    @pytest.mark.parametrize("family", registry.FAMILIES, ids=lambda family: family.name)
+    def test_features_are_images_where_down_sampling_is_named(self, family):
+        tiny = next(name for name, row in family.variants.items() if row.source == "for tests")
+        features = architectures.create(tiny, classes=0).outputs
+        assert [len(x.shape) == 4 for x in features] == [family.downsampling is not None] * len(features)
 
     @pytest.mark.parametrize("arch", architectures.names())
     def test_a_row_tells_its_source(self, arch):
         assert architectures.variant(arch).source
 
     def test_two_rows_of_one_name(self):
-        one = SimpleNamespace(__name__="families.one", VARIANTS={"a": None, "b": None})
-        two = SimpleNamespace(__name__="families.two", VARIANTS={"c": None, "b": None})
+        one, two = (Family(name, dict.fromkeys(rows), backbone=None) for name, rows in (("one", "ab"), ("two", "cb")))
         assert registry._index((one,)) == {"a": one, "b": one}
-        with pytest.raises(ValueError, match=r"two rows are called 'b': in families\.one and families\.two"):
+        with pytest.raises(ValueError, match="names must be unique; 'b' is in one and in two"):
             registry._index((one, two))
 
     @pytest.mark.parametrize("function", [architectures.create, architectures.variant, architectures.family])
     def test_an_unknown_name_gets_the_closest(self, function):
         with pytest.raises(ValueError, match=r"got 'resnet5O' \(the closest are .*resnet50"):
             function("resnet5O")
-        with pytest.raises(ValueError, match=r"got 'qqqq' \(python -m architectures lists them\)"):
+        with pytest.raises(ValueError, match=r"got 'qqqq' \(python -m architectures lists all\)"):
             function("qqqq")
 
 
@@ -265,9 +253,9 @@ class TestSizes:
     @pytest.mark.parametrize(
         ("arch", "input_shape", "sentence"),
         [
-            ("resnet50", CIFAR, "32×32×3: its features would be of 1×1 (`stem=kblocks.stem.mnist` at 28×28 and"),
-            ("googlenet", CIFAR, "32×32×3: its features would be of 1×1 (`stem=kblocks.stem.mnist` at 28×28 and"),
-            ("resnet20", (4, 4, 3), "4×4×3: its features would be of 1×1 (any `stem=` asks for it)"),
+            ("resnet50", CIFAR, "32×32×3: the features would be 1×1 (use `stem=kblocks.stem.mnist` at 28×28 or"),
+            ("googlenet", CIFAR, "32×32×3: the features would be 1×1 (use `stem=kblocks.stem.mnist` at 28×28 or"),
+            ("resnet20", (4, 4, 3), "4×4×3: the features would be 1×1 (pass `stem=` explicitly to allow it)"),
             ("lenet", (8, 8, 1), "8×8×1: `x` must be at least 5×5 for a window of 5×5 without padding; got 2×2"),
             ("lenet", (13, 13, 1), "13×13×1: `x` must be at least 5×5 for a window of 5×5 without padding; got 4×4"),
             ("siamese_tiny", ((8, 8, 1),) * 2, "8×8×1 and 8×8×1: `x` must be at least 5×5"),
@@ -383,14 +371,13 @@ class TestWeights:
     def test_a_file_of_another_network(self, arch, other, ending, tmp_path):
         saved, path = architectures.create(other), tmp_path / f"model{ending}"
         saved.save(path) if ending == ".keras" else saved.save_weights(path)
-        with pytest.raises(ValueError, match=r"`weights` must be of|needs a|without a counterpart"):
+        with pytest.raises(ValueError, match="exactly this network|`weights` must be of|needs a|without a counterpart"):
             architectures.create(arch, weights=path)
 
-    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
-    def test_a_file_of_features_lacks_the_head(self, ending, tmp_path):
-        saved, path = architectures.create("resnet_tiny", classes=0), tmp_path / f"model{ending}"
-        saved.save(path) if ending == ".keras" else saved.save_weights(path)
-        with pytest.raises(ValueError, match=r"`weights` must have logits for 10 classes; .* holds the features"):
+    def test_a_file_of_features_lacks_the_head(self, tmp_path):
+        saved, path = architectures.create("resnet_tiny", classes=0), tmp_path / "model.keras"
+        saved.save(path)
+        with pytest.raises(ValueError, match=r"`weights` must have logits for 10 classes; .* has no head"):
             architectures.create("resnet_tiny", weights=path)
         loaded = architectures.create("resnet_tiny", weights=path, classes=3)
         for layer in saved.layers:

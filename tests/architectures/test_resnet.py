@@ -176,7 +176,7 @@ def test_v2_layer_by_layer():
 
 
 def test_v2_refuses_small_images_and_names_a_stem_for_them():
-    with pytest.raises(ValueError, match=r"its features would be of 1×1 \(.*kblocks\.stem\.bare"):
+    with pytest.raises(ValueError, match=r"the features would be 1×1 \(.*kblocks\.stem\.bare"):
         architectures.create("resnet50_v2", input_shape=(32, 32, 3))
     model = architectures.create("resnet50_v2", input_shape=(28, 28, 1), stem=kb.stem.bare, classes=10)
     assert model.get_layer("act").output.shape == (None, 4, 4, 2048)

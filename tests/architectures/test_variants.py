@@ -14,7 +14,7 @@ import architectures
 import kblocks as kb
 from kblocks.graph import features, profile
 from tests.support import pinned
-from tests.support.networks import DEEP, LARGE, SLOW
+from tests.support.networks import DEEP, FAMILIES, LARGE, SLOW
 
 ROWS = architectures.names()
 # By their source, not by name: one network is called tiny by its authors.
@@ -64,7 +64,7 @@ class TestRow:
         units = Counter(stage for stage, _ in set(found))
         assert set(found) == {(stage, unit) for stage, depth in units.items() for unit in range(1, depth + 1)}
         assert names.issuperset(f"stage{stage}_unit{unit}_out" for stage, unit in found)
-        if architectures.family(model.name) not in ("mlp", "multi_input", "shared_dense", "lenet", "vgg", "siamese"):
+        if FAMILIES[architectures.family(model.name)].downsampling == "stem":
             assert sorted(units) == list(range(1, len(units) + 1)) != []
 
     def test_features_at_each_stride(self, model):
