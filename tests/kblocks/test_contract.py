@@ -156,6 +156,13 @@ ROWS = [
         (4 * 128 + 256) + (2 * 128 * 1024 + 1024) + (1024 * 10 + 10),
     ),
     Row(
+        inception.branch,
+        {"convs": [("a", 2, 1), ("b", 3, (1, 5))], "stride": 2, "padding": "valid"},
+        (IMAGE,),
+        lambda h, w: (ceil(h / 2), ceil((w - 4) / 2), 3),
+        4 * 2 + 5 * 2 * 3 + 2 * (2 + 3),
+    ),
+    Row(
         inception.naive,
         {"b1": 2, "b3": 3, "b5": 5},
         (IMAGE,),
@@ -269,7 +276,7 @@ ROWS = [
     Row(dense_layer, {"growth": 3, "dropout": 0.1}, (IMAGE,), same(4 + 3), (8 + 4 * 12) + (24 + 9 * 12 * 3)),
     Row(
         dense_block,
-        {"depth": 2, "growth": 3, "ratio": 2},
+        {"depth": 2, "growth": 3, "expansion": 2},
         (IMAGE,),
         same(4 + 2 * 3),
         (8 + 4 * 6) + (14 + 7 * 6) + 2 * (12 + 9 * 6 * 3),

@@ -437,3 +437,11 @@ def test_stem_refuses_small_images(shape):
 def test_stem_wants_a_multiple_of_twelve():
     with pytest.raises(ValueError, match="`filters` must be divisible by `12`; got 64 and 12"):
         stem.inception_v3(keras.Input((75, 75, 3)), 64)
+
+
+def test_a_branch_without_convolutions_is_refused():
+    for convs in ([], "3x3", None):
+        with pytest.raises(
+            ValueError, match=r"`convs` must be a list or tuple of rows \(name, filters, "
+        ):
+            inception.branch(keras.Input((8, 8, 3)), convs)
