@@ -303,6 +303,13 @@ ROWS = [
         (4 * 6 + 12) + (9 * 6 + 12) + (6 * 2 + 2 + 2 * 6 + 6) + (6 * 8 + 16),
     ),
     Row(
+        mobile.mbconv,
+        {"filters": 8, "stride": 2, "expansion": 1.5, "ratio": 1 / 2},
+        (IMAGE,),
+        same(8, 2),
+        (4 * 6 + 12) + (9 * 6 + 12) + (6 * 2 + 2 + 2 * 6 + 6) + (6 * 8 + 16),
+    ),
+    Row(
         mobile.fused_inverted_residual,
         {"filters": 8, "stride": 2, "expansion": 1.5},
         (IMAGE,),
