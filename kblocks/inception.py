@@ -53,9 +53,7 @@ def branch(
     check.rank(x, 4)
     part = scope(name, "inception_branch")
     if not isinstance(convs, list | tuple) or not convs:
-        raise ValueError(
-            f"`convs` must be a list or tuple of at least one row (name, filters, kernel size); got {convs!r}"
-        )
+        raise ValueError(f"`convs` must be a list or tuple of rows (name, filters, kernel size); got {convs!r}")
     *first, (last, filters, kernel_size) = convs
     for each, width, size in first:
         x = conv_norm_act(x, width, size, style=style, name=part(each))

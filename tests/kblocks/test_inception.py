@@ -439,9 +439,7 @@ def test_stem_wants_a_multiple_of_twelve():
         stem.inception_v3(keras.Input((75, 75, 3)), 64)
 
 
-def test_a_branch_without_convolutions_is_refused():
-    for convs in ([], "3x3", None):
-        with pytest.raises(
-            ValueError, match=r"`convs` must be a list or tuple of rows \(name, filters, "
-        ):
-            inception.branch(keras.Input((8, 8, 3)), convs)
+@pytest.mark.parametrize("convs", [[], "3x3", None])
+def test_a_branch_without_convolutions_is_refused(convs):
+    with pytest.raises(ValueError, match="`convs` must be a list or tuple of rows .*; got "):
+        inception.branch(keras.Input((8, 8, 3)), convs)
