@@ -10,6 +10,12 @@ from kblocks.mlp import dense_norm_act
 from kblocks.naming import resolve, scope
 from kblocks.style import GELU_LN, Style, normalize
 
+__all__ = ["block", "downsample"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def block(
     x: KerasTensor,

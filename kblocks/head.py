@@ -11,6 +11,12 @@ from kblocks.naming import scope
 from kblocks.pool import global_pool
 from kblocks.style import RELU_BN, Style
 
+__all__ = ["auxiliary", "classifier", "logits"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def classifier(
     x: KerasTensor,

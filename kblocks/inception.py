@@ -7,7 +7,6 @@ Inception-v3 in the network's order. `branch` is for modules of your own.
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from keras import KerasTensor
 
@@ -19,6 +18,10 @@ from kblocks.pool import avg_pool, max_pool
 from kblocks.style import RELU_BN, Style
 
 __all__ = ["branch", "naive", "v1", "v3_a", "v3_b", "v3_c", "v3_d", "v3_e"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def branch(
@@ -50,9 +53,7 @@ def branch(
     check.rank(x, 4)
     part = scope(name, "inception_branch")
     if not isinstance(convs, list | tuple) or not convs:
-        raise ValueError(
-            f"`convs` must be a list or tuple of at least one row (name, filters, kernel size); got {convs!r}"
-        )
+        raise ValueError(f"`convs` must be a list or tuple of rows (name, filters, kernel size); got {convs!r}")
     *first, (last, filters, kernel_size) = convs
     for each, width, size in first:
         x = conv_norm_act(x, width, size, style=style, name=part(each))
@@ -82,7 +83,7 @@ def naive(x: KerasTensor, b1: int, b3: int, b5: int, *, style: Style = RELU_BN, 
     (None, 28, 28, 416)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), b3=(b3, 1), b5=(b5, 1))
+    check.widths(b1=(b1, 1), b3=(b3, 1), b5=(b5, 1))
     name = resolve(name, "inception_naive")
     part, convs = scope(name, ""), partial(branch, style=style, name=name)
     y1 = convs(x, [("1x1", b1, 1)])
@@ -123,7 +124,7 @@ def v1(
     (None, 28, 28, 256)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), b3=(b3, 2), b5=(b5, 2), pool=(pool, 1))
+    check.widths(b1=(b1, 1), b3=(b3, 2), b5=(b5, 2), pool=(pool, 1))
     name = resolve(name, "inception_v1")
     part, convs = scope(name, ""), partial(branch, style=style, name=name)
     y1 = convs(x, [("1x1", b1, 1)])
@@ -166,7 +167,7 @@ def v3_a(
     (None, 35, 35, 256)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), b5=(b5, 2), double=(double, 3), pool=(pool, 1))
+    check.widths(b1=(b1, 1), b5=(b5, 2), double=(double, 3), pool=(pool, 1))
     name = resolve(name, "inception_v3_a")
     part, convs = scope(name, ""), partial(branch, style=style, name=name)
     y1 = convs(x, [("1x1", b1, 1)])
@@ -206,7 +207,7 @@ def v3_b(
     (None, 17, 17, 768)
     """
     check.rank(x, 4)
-    check_widths(b3=(b3, 1), double=(double, 3))
+    check.widths(b3=(b3, 1), double=(double, 3))
     name = resolve(name, "inception_v3_b")
     part, convs = scope(name, ""), partial(branch, stride=2, padding="valid", style=style, name=name)
     y3 = convs(x, [("3x3", b3, 3)])
@@ -240,7 +241,7 @@ def v3_c(
     (None, 17, 17, 768)
     """
     check.rank(x, 4)
-    check_widths(inner=(inner, 1), out=(out, 1), n=(n, 1))
+    check.widths(inner=(inner, 1), out=(out, 1), n=(n, 1))
     name = resolve(name, "inception_v3_c")
     part, convs = scope(name, ""), partial(branch, style=style, name=name)
     y1 = convs(x, [("1x1", out, 1)])
@@ -284,7 +285,7 @@ def v3_d(
     (None, 8, 8, 1280)
     """
     check.rank(x, 4)
-    check_widths(b3=(b3, 2), rows=(rows, 1), n=(n, 1))
+    check.widths(b3=(b3, 2), rows=(rows, 1), n=(n, 1))
     name = resolve(name, "inception_v3_d")
     part, convs = scope(name, ""), partial(branch, stride=2, padding="valid", style=style, name=name)
     y3 = convs(x, [("3x3_reduce", b3[0], 1), ("3x3", b3[1], 3)])
@@ -326,7 +327,7 @@ def v3_e(
     (None, 8, 8, 2048)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), split=(split, 2), double=(double, 3), pool=(pool, 1))
+    check.widths(b1=(b1, 1), split=(split, 2), double=(double, 3), pool=(pool, 1))
     name = resolve(name, "inception_v3_e")
     part, convs = scope(name, ""), partial(branch, style=style, name=name)
     y1 = convs(x, [("1x1", b1, 1)])
@@ -339,13 +340,3 @@ def v3_e(
     yp = avg_pool(x, 3, style=style, name=part("pool"))
     yp = convs(yp, [("pool_project", pool, 1)])
     return concat([y1, ys1, ys2, yd1, yd2, yp], name=part("out"))
-
-
-def check_widths(**branches: tuple[Any, int]) -> None:
-    """Raise unless each argument holds the widths of its branch; of `argument=(value, count)`, `count` of them."""
-    forms = {2: "a pair of widths (reduction, out)", 3: "three widths (reduction, middle, out)"}
-    for argument, (value, count) in branches.items():
-        if count > 1 and not (isinstance(value, list | tuple) and len(value) == count):
-            raise ValueError(f"`{argument}` must be {forms[count]}; got {value!r}")
-        for width in value if count > 1 else (value,):
-            check.positive(width, argument)

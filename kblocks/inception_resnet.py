@@ -15,13 +15,17 @@ from kblocks import check
 from kblocks.compose import add, concat, stochastic_depth
 from kblocks.contracts import Shortcut
 from kblocks.conv import conv
-from kblocks.inception import branch, check_widths, v3_b
+from kblocks.inception import branch, v3_b
 from kblocks.naming import resolve, scope
 from kblocks.pool import max_pool
 from kblocks.residual import projection
 from kblocks.style import RELU_BN, Style, activate
 
 __all__ = ["block8", "block17", "block35", "reduction_a", "reduction_b"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def block35(
@@ -67,7 +71,7 @@ def block35(
     (None, 35, 35, 320)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), b3=(b3, 2), double=(double, 3))
+    check.widths(b1=(b1, 1), b3=(b3, 2), double=(double, 3))
     name = resolve(name, "inception_block35")
     convs = partial(branch, stride=stride, style=style, name=name)
     y1 = convs(x, [("1x1", b1, 1)])
@@ -119,7 +123,7 @@ def block17(
     (None, 17, 17, 1088)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), rows=(rows, 3), n=(n, 1))
+    check.widths(b1=(b1, 1), rows=(rows, 3), n=(n, 1))
     name = resolve(name, "inception_block17")
     convs = partial(branch, stride=stride, style=style, name=name)
     y1 = convs(x, [("1x1", b1, 1)])
@@ -165,7 +169,7 @@ def reduction_b(
     (None, 8, 8, 2080)
     """
     check.rank(x, 4)
-    check_widths(b3=(b3, 2), more=(more, 2), double=(double, 3))
+    check.widths(b3=(b3, 2), more=(more, 2), double=(double, 3))
     name = resolve(name, "inception_reduction_b")
     part, convs = scope(name, ""), partial(branch, stride=2, padding="valid", style=style, name=name)
     y3 = convs(x, [("3x3_reduce", b3[0], 1), ("3x3", b3[1], 3)])

@@ -8,6 +8,12 @@ from kblocks import check
 from kblocks.naming import resolve, scope
 from kblocks.style import RELU, Style, carried, norm_act
 
+__all__ = ["dense_norm_act", "mlp"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def dense_norm_act(x: KerasTensor, units: int, *, style: Style = RELU, name: str | None = None) -> KerasTensor:
     """`act(norm(W x + b))`.

@@ -27,6 +27,13 @@ from kblocks.naming import scope
 from kblocks.pool import avg_pool, max_pool
 from kblocks.style import RELU_BN, Style, activate, normalize
 
+__all__ = ["factorized_reduction", "normal_cell", "reduction_cell", "separable_twice"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 _AVG3 = partial(avg_pool, size=3)
 _MAX3 = partial(max_pool, size=3)
 

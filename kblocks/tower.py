@@ -15,6 +15,12 @@ from kblocks.compose import concat
 from kblocks.contracts import Block, Merge
 from kblocks.naming import resolve, scope
 
+__all__ = ["abs_difference", "as_model", "cosine", "dot", "embed", "euclidean", "fuse", "siamese", "triplet"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def as_model(block: Block, input_shape: Sequence[int | None], *, name: str | None = None) -> keras.Model:
     """A model that computes `block(x)`, with the same weights at each call.

@@ -3,6 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+__all__ = ["Key", "calls", "is_tensor", "sources"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Key = tuple[str, int]
 """The name of an operation and the index of its call."""
 

@@ -8,6 +8,13 @@ from typing import Any
 import keras
 from keras import KerasTensor, layers
 
+__all__ = ["features"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Shape = tuple[int | None, ...]
 
 # Layers that change the stride or the size; all others keep each position.
@@ -115,13 +122,13 @@ class _Walk:
         # The largest operand of a sum or product has the image's size; the others are broadcast to it.
         sources = [x for x in before if self.stride_of.get(id(x)) is not None]
         largest = max(sources, key=lambda x: math.prod(n or 1 for n in x.shape[1:-1]), default=None)
-        stride_before = None if largest is None else self.stride_of[id(largest)]
-        if stride_before is not None and isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
-            return self._call_model(operation, before, stride_before, kwargs)
+        reached = None if largest is None else self.stride_of[id(largest)]
+        if reached is not None and isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
+            return self._call_model(operation, before, reached, kwargs)
         result = operation(*args, **kwargs)
         after, images = keras.tree.flatten(result), []
         for y in after:
-            stride = None if stride_before is None else _stride(operation, stride_before, largest.shape, y.shape)
+            stride = None if largest is None or reached is None else _stride(operation, reached, largest.shape, y.shape)
             self.stride_of[id(y)] = stride
             # Padding and cropping belong to the convolution that follows.
             if stride is not None and len(y.shape) == 4 and not isinstance(operation, PADDING):
@@ -129,7 +136,7 @@ class _Walk:
         self._calls.append((before, after, images))
         return result
 
-    def _call_model(self, model: keras.Model, before: list[KerasTensor], stride: float, kwargs: dict) -> Any:
+    def _call_model(self, model: keras.Model, before: list[KerasTensor], stride: float, kwargs: dict[str, Any]) -> Any:
         """Calls, in place of `model`, a model of the same layers that also returns the images within."""
         if id(model) not in self._opened:
             walk = _Walk(model, [None if self.stride_of.get(id(x)) is None else 1 for x in before])
@@ -150,18 +157,22 @@ class _Walk:
 def _stride(layer: Any, stride: float, before: Shape, after: Shape) -> float | None:
     """The stride of a call's output, given that of its largest input and both shapes; `None` if it is not an image."""
     if isinstance(layer, STRIDED):
-        return stride * layer.strides[0]
+        return stride * int(layer.strides[0])
     if isinstance(layer, UPSAMPLING):
-        factor = (layer.size if isinstance(layer, layers.UpSampling2D) else layer.strides)[0]
+        factor = int((layer.size if isinstance(layer, layers.UpSampling2D) else layer.strides)[0])
         return stride // factor if stride % factor == 0 else stride / factor
     if isinstance(layer, PADDING):
         return stride
     if isinstance(layer, GLOBAL_POOLING):
         return None
-    if after[1:-1] == before[1:-1] or (
-        None not in (*before[1:], *after[1:]) and math.prod(after[1:-1]) == math.prod(before[1:-1])
-    ):
+    if after[1:-1] == before[1:-1] or _positions(after) == _positions(before) is not None:
         return stride  # the same positions, or a reshape of all of them
     if len(before) == len(after) == 4 and before[1] and after[1]:
-        return stride * 2 ** round(math.log2(before[1] / after[1]))  # a resizing
+        return stride * 2.0 ** round(math.log2(before[1] / after[1]))  # a resizing
     return None
+
+
+def _positions(shape: Shape) -> int | None:
+    """The number of positions, `None` if a size is unknown."""
+    sizes = [size for size in shape[1:] if size is not None]
+    return math.prod(sizes[:-1]) if len(sizes) == len(shape) - 1 else None

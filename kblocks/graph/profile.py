@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,13 @@ import keras
 from keras import layers
 
 from kblocks.graph.calls import Key, calls, is_tensor, sources
+
+__all__ = ["COUNTS", "FREE", "Profile", "layer_macs", "profile"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 Shape = tuple[int | None, ...]
 
@@ -135,32 +142,31 @@ def _rebuilt(model: keras.Model, shapes: list[Shape]) -> keras.Model:
 
 def _conv(layer: Any, inputs: Shape) -> int:
     """Each output value costs the kernel's size without the number of filters."""
-    return _size(layer, layer.compute_output_shape(inputs)[1:]) * math.prod(layer.kernel.shape[:-1])
+    return _size(layer, layer.compute_output_shape(inputs)[1:]) * _product(layer.kernel.shape[:-1])
 
 
 def _depthwise(layer: Any, inputs: Shape) -> int:
-    return _size(layer, layer.compute_output_shape(inputs)[1:]) * math.prod(layer.kernel.shape[:-2])
+    return _size(layer, layer.compute_output_shape(inputs)[1:]) * _product(layer.kernel.shape[:-2])
 
 
 def _separable(layer: Any, inputs: Shape) -> int:
     positions = _size(layer, layer.compute_output_shape(inputs)[1:-1])
-    return positions * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape))
+    return positions * (_product(layer.depthwise_kernel.shape) + _product(layer.pointwise_kernel.shape))
 
 
 def _conv_transpose(layer: Any, inputs: Shape) -> int:
     """Each input position is multiplied by the whole kernel."""
-    return _size(layer, inputs[1:-1]) * math.prod(layer.kernel.shape)
+    return _size(layer, inputs[1:-1]) * _product(layer.kernel.shape)
 
 
 def _dense(layer: Any, inputs: Shape) -> int:
-    return _size(layer, inputs[1:-1]) * math.prod(layer.kernel.shape)
+    return _size(layer, inputs[1:-1]) * _product(layer.kernel.shape)
 
 
 def _recurrent(layer: Any, sequences: Shape) -> int:
     """One product with the kernel and one with the recurrent kernel per step."""
-    return _size(layer, sequences[1:2]) * sum(
-        math.prod(kernel.shape) for kernel in (layer.cell.kernel, layer.cell.recurrent_kernel)
-    )
+    products = _product(layer.cell.kernel.shape) + _product(layer.cell.recurrent_kernel.shape)
+    return _size(layer, sequences[1:2]) * products
 
 
 def _einsum_dense(layer: Any, inputs: Shape) -> int:
@@ -177,24 +183,32 @@ def _einsum_dense(layer: Any, inputs: Shape) -> int:
 def _attention(layer: Any, query: Shape, value: Shape, key: Shape | None = None, **masks: Shape) -> int:
     """Projections of query, key, value and output, and the two products of every query with every key."""
     key = value if key is None else key
-    tokens, others = _size(layer, query[1:-1]), _size(layer, key[1:-1])
     config = layer.get_config()
-    axes = config["attention_axes"] or range(1, len(key) - 1)
-    pairs = tokens * math.prod(key[axis] for axis in axes)
-    width = config["num_heads"] * config["key_dim"]
-    value_width = config["num_heads"] * (config["value_dim"] or config["key_dim"])
-    out = layer.compute_output_shape(query, value, key)[-1]
-    projections = tokens * query[-1] * width + others * (key[-1] * width + value[-1] * value_width)
-    return projections + pairs * (width + value_width) + tokens * value_width * out
+    heads, width = int(config["num_heads"]), int(config["key_dim"])
+    value_width = int(config["value_dim"] or width)
+    attended = tuple(key[axis] for axis in config["attention_axes"] or range(1, len(key) - 1))
+    output = layer.compute_output_shape(query, value, key)
+    projections = (
+        _size(layer, query[1:]) * heads * width
+        + _size(layer, key[1:]) * heads * width
+        + _size(layer, value[1:]) * heads * value_width
+        + _size(layer, output[1:]) * heads * value_width
+    )
+    return projections + _size(layer, query[1:-1] + attended) * heads * (width + value_width)
 
 
 def _size(layer: keras.layers.Layer, shape: Shape) -> int:
-    if None in shape:
+    known = [size for size in shape if size is not None]
+    if len(known) < len(shape):
         raise ValueError(
             f"`model` must have known sizes for its multiply-adds to be counted; layer {layer.name} has shape {shape} "
             "(build the model with a full input shape)"
         )
-    return math.prod(shape)
+    return math.prod(known)
+
+
+def _product(sizes: Iterable[int]) -> int:
+    return math.prod(sizes)
 
 
 # DepthwiseConv, SeparableConv and the transposed layers do not derive from Conv, so the order does not matter.
