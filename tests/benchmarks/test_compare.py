@@ -12,8 +12,8 @@ from absl.testing import flagsaver
 
 from benchmarks import compare
 from benchmarks.terminal.errors import UsageError
-from tests.benchmarks import made
-from tests.process import python
+from tests.support import records as made
+from tests.support.process import python
 
 scipy_stats = pytest.importorskip("scipy.stats")
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.measure import environment, meters
-from tests.process import python
+from tests.support.process import python
 
 MIB = 2**20
 

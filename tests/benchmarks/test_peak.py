@@ -14,7 +14,7 @@ import keras
 import pytest
 
 from benchmarks.measure import peak
-from tests.process import python
+from tests.support.process import python
 
 PROBE = """
 import contextlib, json

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from benchmarks.data import glyphs
-from tests import process
-from tests.process import ROOT
+from tests.support import process
+from tests.support.process import ROOT
 
 BACKEND = keras.backend.backend()
 
