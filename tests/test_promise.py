@@ -31,8 +31,9 @@ SOURCES = sorted([*ROOT.glob("kblocks/**/*.py"), *ROOT.glob("architectures/**/*.
 # no name, and is saved under a private path of Keras, so the fewer the better.
 ALLOWED_OPS = {
     "Split": "takes joined inputs apart along the batch axis, which layers leave alone",
-    "GetItem": "takes one value of each image, whatever its size, for `OnesLike`",
-    "OnesLike": "a 1 for each image, of which a dense layer makes a learned vector",
+    "GetItem": "takes one value or channel of each image, whatever its size, for `OnesLike`",
+    "OnesLike": "a 1 for each image, of which a dense layer makes a learned vector, or for each pixel to count",
+    "Reciprocal": "no layer divides",
     "Sqrt": "no layer takes a root",
     "Rsqrt": "no layer takes a root, and none divides",
 }
@@ -250,7 +251,8 @@ def every_op() -> keras.Model:
     vectors = kb.tower.embed(inputs, kb.tower.as_model(tower, (8,), name="tower"), joint_norm=True, name="joint")
     scaled = keras.layers.Reshape((1, 8), name="tokens")(inputs[0])
     scaled = kb.compose.layer_scale(scaled, 0.5, name="scale")
-    outputs = [kb.tower.euclidean(vectors, name="near"), kb.tower.cosine(vectors, name="alike"), scaled]
+    mean = kb.pool.avg_pool(keras.layers.Reshape((2, 2, 2), name="image")(inputs[1]), 2, name="mean")
+    outputs = [kb.tower.euclidean(vectors, name="near"), kb.tower.cosine(vectors, name="alike"), scaled, mean]
     return keras.Model(inputs, outputs, name="every_op")
 
 

@@ -40,8 +40,9 @@ from kblocks.densenet import dense_block, dense_layer, transition
 from kblocks.style import RELU_BN, Style
 
 OPS = {
-    "GetItem": "layer_scale takes one value of each image; no layer indexes",
-    "OnesLike": "layer_scale makes a constant of the batch's length; no layer makes constants",
+    "GetItem": "layer_scale and avg_pool take one value or channel of each image; no layer indexes",
+    "OnesLike": "of which layer_scale and avg_pool make ones; no layer makes constants",
+    "Reciprocal": "avg_pool; no layer and no activation divides",
     "Split": "a tower called on the joint batch; no layer splits the batch axis",
     "Sqrt": "euclidean; no layer and no activation takes a root",
     "Rsqrt": "cosine, likewise",
