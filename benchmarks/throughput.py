@@ -21,9 +21,10 @@ from benchmarks.cli import job as options  # first: it imports Keras, and keeps 
 
 # isort: split
 import architectures
-from benchmarks import engines, records
+from benchmarks import backends, engines, records
 from benchmarks.cli.launch import launch
-from benchmarks.measure import cost, largest, meters, peak, stats, trace
+from benchmarks.measure import cost, largest, memory, peak, stats, trace
+from benchmarks.measure.energy import Energy
 from benchmarks.peers import keras_applications as peers
 from benchmarks.tasks import recipes
 from benchmarks.terminal import console
@@ -86,7 +87,7 @@ def main() -> None:
     try:
         figures = measure(job, start)
     except Exception as error:
-        if meters.is_out_of_memory(error):
+        if backends.is_out_of_memory(error):
             write({**job.record("throughput"), "status": "out_of_memory", "steps": FLAGS.steps})
         raise too_large(error) from None
     record = {**job.record("throughput"), **figures, "operation_ms": None}
@@ -102,7 +103,7 @@ def main() -> None:
 
 def too_large(error: Exception) -> Exception:
     """What to tell of memory that ran out; any other error as it is."""
-    if not meters.is_out_of_memory(error):
+    if not backends.is_out_of_memory(error):
         return error
     return UsageError("this takes more memory than there is: try a smaller --batch_size")
 
@@ -135,7 +136,7 @@ def write(record: dict[str, Any]) -> None:
 def measure(job: options.Job, start: float) -> dict[str, Any]:
     """All figures of a run that began at `start`."""
     compile_seconds = job.engine.warm_up()
-    meters.reset_peak_device_bytes()
+    backends.current().reset_peak_bytes()
     began = time.perf_counter()
     job.engine.run(1)
     first_step = time.perf_counter()
@@ -145,10 +146,10 @@ def measure(job: options.Job, start: float) -> dict[str, Any]:
     tried, least = lasting(job.engine.run, *last)
     warmup_seconds = time.perf_counter() - began
     counts = blocks(FLAGS.steps, least, job.engine.block)
-    with console.progress("timing", sum(counts)) as advance, meters.Energy() as energy:
+    with console.progress("timing", sum(counts)) as advance, Energy() as energy:
         timing = run_blocks(job, counts, advance)
     # Before the device's peak is measured, which takes memory of its own.
-    device_bytes, resident_bytes = meters.peak_device_bytes(), meters.peak_resident_bytes()
+    device_bytes, resident_bytes = backends.current().peak_bytes(), memory.peak_resident_bytes()
 
     steps = sum(timing.steps)
     rate = job.batch_size * steps / sum(timing.seconds)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
+from benchmarks.terminal import parent
 from benchmarks.terminal.console import console
 from benchmarks.terminal.errors import UsageError
 
@@ -15,7 +16,7 @@ def launch(main: Callable[..., None], *, positional: bool = False) -> None:
     """Parses the flags and runs `main`, with the positional arguments where it takes such.
 
     A `UsageError` becomes one line and exit status 1. SIGTERM ends the script as an exception does, so that what it has
-    started ends with it.
+    started ends with it. A script that another one started by `parent.tied` ends with that one.
     """
 
     def terminate(number: int, frame: Any) -> NoReturn:
@@ -40,6 +41,7 @@ def launch(main: Callable[..., None], *, positional: bool = False) -> None:
         return 0
 
     signal.signal(signal.SIGTERM, terminate)
+    parent.watch()
     app.run(guarded, flags_parser=_parse)
 
 
