@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from benchmarks.terminal import quiet
+from benchmarks.terminal import parent, quiet
 from benchmarks.terminal.errors import UsageError
 
 
@@ -17,7 +17,7 @@ def launch(main: Callable[..., None], *, positional: bool = False) -> None:
 
     A `UsageError` becomes one line on standard error and exit status 1; an interrupt becomes `interrupted`, followed by
     the exception's own message, and exit status 130. SIGTERM ends the command by an exception, so that child processes
-    are ended too.
+    are ended too. A child process that was started with `parent.tied` ends when its parent is gone.
     """
 
     def terminate(number: int, frame: Any) -> NoReturn:
@@ -42,6 +42,7 @@ def launch(main: Callable[..., None], *, positional: bool = False) -> None:
         return 0
 
     signal.signal(signal.SIGTERM, terminate)
+    parent.watch()
     app.run(guarded, flags_parser=_parse)
 
 

@@ -1,6 +1,5 @@
 """Data sets of tensorflow-datasets."""
 
-import contextlib
 import http.client
 import os
 import threading
@@ -38,14 +37,11 @@ def from_tfds(dataset: str, data_dir: str | None = None) -> Dataset:
     """
     try:
         with quiet.start_up():
-            import keras
-            import tensorflow as tf
+            from benchmarks.backends.tensorflow import for_input
+
+            tf = for_input()
             import tensorflow_datasets as tfds
 
-            if keras.backend.backend() != "tensorflow":
-                # The images are only read by TensorFlow: it must not take the memory of a GPU that another computes on.
-                with contextlib.suppress(RuntimeError):  # too late: its devices are in use already
-                    tf.config.set_visible_devices([], "GPU")
             tf.config.list_logical_devices()
     except ImportError as error:
         raise UsageError(
