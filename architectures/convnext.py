@@ -12,10 +12,11 @@ import kblocks as kb
 from architectures.porting import numbered
 from architectures.variant import Variant, check_depths, check_halvings, classify
 from kblocks import Style
-from kblocks.compose import Unit, drop_path_schedule
+from kblocks.compose import drop_path_schedule
+from kblocks.contracts import Stem, Unit
 from kblocks.naming import scope
 from kblocks.pool import global_pool
-from kblocks.style import Block, normalize
+from kblocks.style import normalize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class ConvNeXt:
     depths: tuple[int, ...]
     widths: tuple[int, ...]
     unit: Unit = kb.convnext.block
-    stem: Block = kb.stem.patchify
+    stem: Stem = kb.stem.patchify
     drop_path: float = 0.0
     style: Style = kb.GELU_LN
 

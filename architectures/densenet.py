@@ -11,10 +11,11 @@ from keras import KerasTensor
 import kblocks as kb
 from architectures.variant import Variant, check_halvings, classify
 from kblocks import Style
+from kblocks.contracts import Stem
 from kblocks.naming import scope
-from kblocks.style import Block, activate, batch_norm, normalize
+from kblocks.style import activate, batch_norm, normalize
 
-KERAS = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1.001e-5), padding="symmetric")
+STYLE = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1.001e-5), padding="symmetric")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class DenseNet:
         growth: channels that each layer adds.
         stem: a function `(x, filters, *, style, name) -> tensor`.
         stem_filters: channels that come out of the stem.
-        ratio: width of the layers' 1×1 convolutions, as a multiple of `growth`; `None` to leave them out.
+        expansion: width of the layers' 1×1 convolutions, as a multiple of `growth`; `None` to leave them out.
         compression: the share of the channels that leave a transition.
         dropout: the share of features left out after each convolution but the stem's, in training.
         style: see `kblocks.style`.
@@ -34,12 +35,12 @@ class DenseNet:
 
     depths: tuple[int, ...]
     growth: int = 32
-    stem: Block = kb.stem.imagenet
+    stem: Stem = kb.stem.imagenet
     stem_filters: int = 64
-    ratio: int | None = None
+    expansion: int | None = None
     compression: float = 0.5
     dropout: float = 0.0
-    style: Style = KERAS
+    style: Style = STYLE
 
 
 def _cifar(depth: int, **options) -> DenseNet:
@@ -47,7 +48,7 @@ def _cifar(depth: int, **options) -> DenseNet:
 
 
 def _imagenet(*depths: int) -> DenseNet:
-    return DenseNet(depths=depths, ratio=4)
+    return DenseNet(depths=depths, expansion=4)
 
 
 _LARGE = {"input_shape": (224, 224, 3), "classes": 1000, "preprocessing": "torch"}
@@ -61,7 +62,7 @@ VARIANTS = {
         _cifar(12, stem_filters=16, compression=1.0), **_SMALL, params=1_019_722, macs=264_812_928,
         source=f"{_T2}5.24 % error, 1.0 M"),
     "densenet_bc100_12": Variant(
-        _cifar(16, stem_filters=24, ratio=4), **_SMALL, params=769_162, macs=287_929_692,
+        _cifar(16, stem_filters=24, expansion=4), **_SMALL, params=769_162, macs=287_929_692,
         source=f"{_T2}4.51 % error, 0.8 M"),
 
     "densenet121": Variant(
@@ -75,7 +76,7 @@ VARIANTS = {
         source=f"{_T1}20.0 M in torchvision", keras=keras.applications.DenseNet201),
 
     "densenet_tiny": Variant(
-        DenseNet(depths=(2, 2), growth=4, stem=kb.stem.bare, stem_filters=8, ratio=2, style=kb.RELU_BN),
+        DenseNet(depths=(2, 2), growth=4, stem=kb.stem.bare, stem_filters=8, expansion=2, style=kb.RELU_BN),
         input_shape=(16, 16, 3), classes=10, params=2_194, macs=323_744, source="for tests"),
 }  # fmt: skip
 
@@ -102,11 +103,17 @@ def backbone(x: KerasTensor, spec: DenseNet, *, name: str | None = None) -> Kera
     for i, depth in enumerate(spec.depths, 1):
         # densenet121: 56 × 56 × 256, 28 × 28 × 512, 14 × 14 × 1024, 7 × 7 × 1024
         if i > 1:
-            x = kb.dense.transition(
+            x = kb.densenet.transition(
                 x, compression=spec.compression, dropout=spec.dropout, style=spec.style, name=part(f"transition{i - 1}")
             )
-        x = kb.dense.dense_block(
-            x, depth, spec.growth, ratio=spec.ratio, dropout=spec.dropout, style=spec.style, name=part(f"stage{i}")
+        x = kb.densenet.dense_block(
+            x,
+            depth,
+            spec.growth,
+            expansion=spec.expansion,
+            dropout=spec.dropout,
+            style=spec.style,
+            name=part(f"stage{i}"),
         )
     return activate(normalize(x, style=spec.style, name=part("norm")), style=spec.style, name=part("act"))
 

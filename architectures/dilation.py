@@ -10,7 +10,7 @@ import keras
 from keras import KerasTensor
 
 
-def dilations(spec: Any, strides: Sequence[int], x: KerasTensor, filters: int) -> list[int]:
+def replace_strides(spec: Any, strides: Sequence[int], x: KerasTensor, filters: int) -> list[int]:
     """The dilation of each unit of a network, which replaces the strides beyond `spec.output_stride`.
 
     Args:

@@ -15,17 +15,18 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.dilation import dilations
+from architectures.dilation import replace_strides
 from architectures.variant import Variant, check_stages, classify
 from kblocks import Style, check
-from kblocks.attention import squeeze_excite
-from kblocks.compose import Unit, drop_path_schedule
+from kblocks.compose import drop_path_schedule
+from kblocks.contracts import Stem, Unit
 from kblocks.mobile import fused_inverted_residual as fused_mbconv
-from kblocks.mobile import inverted_residual, scale_width
+from kblocks.mobile import mbconv
 from kblocks.naming import scope
-from kblocks.style import Block, activate, batch_norm, swish
+from kblocks.rounding import make_divisible
+from kblocks.style import activate, batch_norm, swish
 
-V1 = Style(
+STYLE = Style(
     norm=partial(batch_norm, momentum=0.99, epsilon=1e-3),
     activation=swish,
     # As in the authors' code, the whole normal distribution; a truncated one also takes longer to draw from.
@@ -34,58 +35,7 @@ V1 = Style(
         "config": {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"},
     },
 )
-V2 = replace(V1, norm=partial(batch_norm, momentum=0.9, epsilon=1e-3))
-
-
-def mbconv(
-    x: KerasTensor,
-    filters: int,
-    *,
-    stride: int = 1,
-    kernel_size: int = 3,
-    dilation: int = 1,
-    expansion: float = 6,
-    ratio: float = 1 / 4,
-    drop_path: float = 0.0,
-    style: Style = V1,
-    name: str | None = None,
-) -> KerasTensor:
-    """`kblocks.mobile.inverted_residual` with squeeze-and-excite before its last convolution.
-
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of the depthwise convolution, in pixels.
-        kernel_size: side of the depthwise kernel, in pixels.
-        dilation: distance of neighbouring taps, in pixels, see `inverted_residual`.
-        expansion: width of the depthwise convolution, as a multiple of the channels of `x`.
-        ratio: width within the attention, as a share of the channels of `x`.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
-
-    Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`, or with a dilation of `x`'s height and width.
-
-    Raises:
-        ValueError: as `inverted_residual`, or `ratio` is not a positive number.
-
-    >>> mbconv(keras.Input((32, 32, 16)), 24, stride=2).shape
-    (None, 16, 16, 24)
-    """
-    return inverted_residual(
-        x,
-        filters,
-        stride=stride,
-        kernel_size=kernel_size,
-        dilation=dilation,
-        expansion=expansion,
-        # The attention sees the expanded channels, and its width is a share of those before.
-        attention=partial(squeeze_excite, ratio=ratio / expansion),
-        drop_path=drop_path,
-        style=style,
-        name=name,
-    )
+STYLE_V2 = replace(STYLE, norm=partial(batch_norm, momentum=0.9, epsilon=1e-3))
 
 
 Stages = tuple[tuple[Unit, int, float, int, int, int], ...]
@@ -153,9 +103,9 @@ class EfficientNet:
         stem: a function `(x, filters, *, style, name) -> tensor`.
         stem_filters: channels that come out of the stem.
         head_filters: channels that come out of the last convolution.
-        width: what all filters are multiplied by, and rounded to a multiple of 8.
+        alpha: the width multiplier: all filters are multiplied by it and rounded to a multiple of 8.
         least_share: the share of the multiplied filters that the rounding leaves at least.
-        depth: what the stages' depths are multiplied by, and rounded up.
+        depth: the depth multiplier: the stages' depths are multiplied by it and rounded up.
         output_stride: what the image is divided by at most; dilations replace the strides beyond it. `None` for all.
         drop_path: the last unit's rate; those before rise to it linearly.
         dropout: the share of features left out before the logits, in training.
@@ -163,21 +113,21 @@ class EfficientNet:
     """
 
     stages: Stages = B0
-    stem: Block = kb.stem.mobile
+    stem: Stem = kb.stem.mobile
     stem_filters: int = 32
     head_filters: int = 1280
-    width: float = 1.0
+    alpha: float = 1.0
     least_share: float = 0.9
     depth: float = 1.0
     output_stride: int | None = None
     drop_path: float = 0.2
     dropout: float = 0.2
-    style: Style = V1
+    style: Style = STYLE
 
 
 def _row(
     size: str,
-    width: float,
+    alpha: float,
     depth: float,
     side: int,
     dropout: float,
@@ -191,7 +141,7 @@ def _row(
 ) -> Variant:
     flops, millions = figures
     return Variant(
-        EfficientNet(width=width, depth=depth, dropout=dropout, **spec),
+        EfficientNet(alpha=alpha, depth=depth, dropout=dropout, **spec),
         input_shape=(side, side, 3), classes=1000, params=params, macs=macs,
         source=f"{source}: {flops} B FLOPs, {millions} M parameters",
         keras=getattr(keras.applications, f"EfficientNet{size}"), preprocessing=preprocessing,
@@ -200,7 +150,11 @@ def _row(
 
 _v1 = partial(_row, source="Tan and Le 2019, arXiv 1905.11946, Table 2")
 _v2 = partial(
-    _row, stages=V2_B0, least_share=0.0, style=V2, source="Tan and Le 2021, arXiv 2104.00298, in the authors' table"
+    _row,
+    stages=V2_B0,
+    least_share=0.0,
+    style=STYLE_V2,
+    source="Tan and Le 2021, arXiv 2104.00298, in the authors' table",
 )
 
 VARIANTS = {
@@ -231,7 +185,7 @@ VARIANTS = {
     "efficientnet_tiny": Variant(
         EfficientNet(
             stages=((fused_mbconv, 3, 1, 8, 1, 1), (fused_mbconv, 3, 2, 8, 1, 2), (mbconv, 5, 2, 8, 2, 2)),
-            stem_filters=8, head_filters=16, style=V2),
+            stem_filters=8, head_filters=16, style=STYLE_V2),
         input_shape=(32, 32, 3), classes=10, params=4_118, macs=314_144, source="for tests"),
 }  # fmt: skip
 
@@ -245,24 +199,24 @@ def backbone(x: KerasTensor, spec: EfficientNet, *, name: str | None = None) -> 
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height / s, width / s, spec.width · spec.head_filters)`, rounded up, with `s` the product of the
+        `(batch, height / s, width / s, spec.alpha · spec.head_filters)`, rounded up, with `s` the product of the
         strides, the stem's included, or the output stride.
 
     Raises:
-        ValueError: `x` is not of rank 4, `width` or `depth` is not a positive number, or the output stride is not one
+        ValueError: `x` is not of rank 4, `alpha` or `depth` is not a positive number, or the output stride is not one
             that the network passes.
     """
     check_stages(spec.stages, "unit, kernel_size, expansion, filters, depth, stride")
     check.positive_number(spec.depth, "depth")
     part = scope(name, "efficientnet")
-    scale = partial(scale_width, factor=spec.width, least_share=spec.least_share, argument="width")
+    scale = partial(make_divisible, factor=spec.alpha, least_share=spec.least_share, argument="alpha")
     depths = [math.ceil(spec.depth * depth) for *_, depth, _ in spec.stages]
     rates = drop_path_schedule(spec.drop_path, depths)
     strides = [stride for *_, stride in spec.stages]
-    taps = dilations(spec, strides, x, scale(spec.stem_filters))
+    dilations = replace_strides(spec, strides, x, scale(spec.stem_filters))
     x = spec.stem(x, scale(spec.stem_filters), style=spec.style, name=part("stem"))
     for i, (unit, kernel_size, expansion, filters, _, stride) in enumerate(spec.stages, 1):
-        dilated = {"dilation": taps[i - 1]} if taps[i - 1] > 1 else {}
+        dilated = {"dilation": dilations[i - 1]} if dilations[i - 1] > 1 else {}
         x = kb.compose.stage(
             x,
             partial(unit, kernel_size=kernel_size, expansion=expansion, **dilated),

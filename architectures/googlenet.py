@@ -8,8 +8,8 @@ from keras import KerasTensor
 import kblocks as kb
 from architectures.variant import Variant, check_stages, classify
 from kblocks import Style
+from kblocks.contracts import Stem
 from kblocks.naming import scope
-from kblocks.style import Block
 
 Widths = tuple[int, tuple[int, int], tuple[int, int], int]
 """One module's widths: 1×1, 3×3 after its reduction and out, 5×5 likewise, the projection of the pooling."""
@@ -46,7 +46,7 @@ class GoogLeNet:
     """
 
     stages: tuple[tuple[Widths, ...], ...] = STAGES
-    stem: Block = kb.stem.googlenet
+    stem: Stem = kb.stem.googlenet
     stem_filters: int = 192
     auxiliary: bool = False
     dropout: float = 0.4

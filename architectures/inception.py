@@ -11,13 +11,14 @@ import kblocks as kb
 from architectures import porting
 from architectures.variant import Variant, check_stages, classify
 from kblocks import Style, check
+from kblocks.contracts import Module, Stem
 from kblocks.inception import v3_a, v3_b, v3_c, v3_d, v3_e
 from kblocks.naming import scope
-from kblocks.style import Block, batch_norm
+from kblocks.style import batch_norm
 
 STYLE = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3), initializer="glorot_uniform")
 
-STAGES: tuple[tuple[Block, ...], ...] = (
+STAGES: tuple[tuple[Module, ...], ...] = (
     (partial(v3_a, pool=32), v3_a, v3_a),
     (v3_b, partial(v3_c, inner=128), partial(v3_c, inner=160), partial(v3_c, inner=160), v3_c),
     (v3_d, v3_e, v3_e),
@@ -37,8 +38,8 @@ class InceptionV3:
         style: see `kblocks.style`.
     """
 
-    stages: tuple[tuple[Block, ...], ...] = STAGES
-    stem: Block = kb.stem.inception_v3
+    stages: tuple[tuple[Module, ...], ...] = STAGES
+    stem: Stem = kb.stem.inception_v3
     stem_filters: int = 192
     dropout: float = 0.2
     style: Style = STYLE

@@ -11,12 +11,12 @@ import kblocks as kb
 from architectures import inception
 from architectures.variant import Variant, classify
 from kblocks import Style, check
-from kblocks.compose import Unit, drop_path_schedule, stage
+from kblocks.compose import drop_path_schedule, stage
+from kblocks.contracts import Module, Stem, Unit
 from kblocks.conv import conv_norm_act
 from kblocks.inception import v3_a, v3_b
 from kblocks.inception_resnet import block8, block17, block35, reduction_a, reduction_b
 from kblocks.naming import scope
-from kblocks.style import Block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,12 @@ class InceptionResNet:
         style: see `kblocks.style`.
     """
 
-    modules: tuple[Block, ...] = (partial(v3_a, b1=96), reduction_a, reduction_b)
+    modules: tuple[Module, ...] = (partial(v3_a, b1=96), reduction_a, reduction_b)
     units: tuple[Unit, ...] = (block35, block17, block8)
     depths: tuple[int, ...] = (10, 20, 9)
     last: Unit = partial(block8, scale=1.0, act=False)
     filters: int = 1536
-    stem: Block = kb.stem.inception_v3
+    stem: Stem = kb.stem.inception_v3
     stem_filters: int = 192
     drop_path: float = 0.0
     dropout: float = 0.2

@@ -11,10 +11,11 @@ import kblocks as kb
 from architectures.porting import unit_layers
 from architectures.variant import Variant, check_halvings, check_stages, classify
 from kblocks import Style, check
+from kblocks.contracts import Stem
 from kblocks.naming import scope
-from kblocks.style import Block, batch_norm
+from kblocks.style import batch_norm
 
-_STYLE = replace(kb.RELU6_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3), initializer="glorot_uniform")
+STYLE = replace(kb.RELU6_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3), initializer="glorot_uniform")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +26,19 @@ class MobileNet:
         stages: the filters and the depth of each; all but the first halve the image.
         stem: a function `(x, filters, *, style, name) -> tensor`.
         stem_filters: channels that come out of the stem.
-        alpha: the share of all filters that is kept, the paper's width multiplier.
+        alpha: the width multiplier: all filters are multiplied by it and rounded down.
         padding: of the stages' convolutions; the stem takes `style.padding`.
         dropout: the share of features left out before the logits, in training.
         style: see `kblocks.style`.
     """
 
     stages: tuple[tuple[int, int], ...] = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))
-    stem: Block = kb.stem.mobile
+    stem: Stem = kb.stem.mobile
     stem_filters: int = 32
     alpha: float = 1.0
     padding: str = "floor"
     dropout: float = 0.001
-    style: Style = _STYLE
+    style: Style = STYLE
 
 
 _LARGE = {"input_shape": (224, 224, 3), "classes": 1000}

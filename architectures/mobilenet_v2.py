@@ -8,13 +8,15 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.dilation import dilations
+from architectures.dilation import replace_strides
 from architectures.porting import unit_layers
 from architectures.variant import Variant, check_stages, classify
 from kblocks import Style
-from kblocks.mobile import inverted_residual, scale_width
+from kblocks.contracts import Stem
+from kblocks.mobile import inverted_residual
 from kblocks.naming import scope
-from kblocks.style import Block, activate, batch_norm
+from kblocks.rounding import make_divisible
+from kblocks.style import activate, batch_norm
 
 STAGES = (
     (1,  16, 1, 1),  # 112 × 112 × 16
@@ -28,7 +30,7 @@ STAGES = (
 """Expansion, filters, depth and stride of each: Table 2 of the paper."""
 
 
-_STYLE = replace(kb.RELU6_BN, norm=partial(batch_norm, momentum=0.999, epsilon=1e-3), initializer="glorot_uniform")
+STYLE = replace(kb.RELU6_BN, norm=partial(batch_norm, momentum=0.999, epsilon=1e-3), initializer="glorot_uniform")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,21 +42,21 @@ class MobileNetV2:
         stem: a function `(x, filters, *, style, name) -> tensor`.
         stem_filters: channels that come out of the stem.
         head_filters: channels that come out of the last convolution.
-        alpha: what all filters are multiplied by, the paper's width multiplier, before they are rounded to a multiple
-            of 8; those of the last convolution only where it is above 1.
+        alpha: the width multiplier: all filters are multiplied by it and rounded to a multiple of 8; those of the last
+            convolution only where it is above 1.
         output_stride: what the image is divided by at most; dilations replace the strides beyond it. `None` for all.
         dropout: the share of features left out before the logits, in training.
         style: see `kblocks.style`.
     """
 
     stages: tuple[tuple[int, int, int, int], ...] = STAGES
-    stem: Block = kb.stem.mobile
+    stem: Stem = kb.stem.mobile
     stem_filters: int = 32
     head_filters: int = 1280
     alpha: float = 1.0
     output_stride: int | None = None
     dropout: float = 0.0
-    style: Style = _STYLE
+    style: Style = STYLE
 
 
 _LARGE = {"input_shape": (224, 224, 3), "classes": 1000}
@@ -99,14 +101,14 @@ def backbone(x: KerasTensor, spec: MobileNetV2, *, name: str | None = None) -> K
     """
     check_stages(spec.stages, "expansion, filters, depth, stride")
     part = scope(name, "mobilenet_v2")
-    scale = partial(scale_width, factor=spec.alpha, argument="alpha")
+    scale = partial(make_divisible, factor=spec.alpha, argument="alpha")
     strides = [stride for *_, stride in spec.stages]
-    taps = dilations(spec, strides, x, scale(spec.stem_filters))
+    dilations = replace_strides(spec, strides, x, scale(spec.stem_filters))
     x = spec.stem(x, scale(spec.stem_filters), style=spec.style, name=part("stem"))  # 112 × 112 × 32
-    for i, ((expansion, filters, depth, stride), dilation) in enumerate(zip(spec.stages, taps, strict=True), 1):
+    for i, ((expansion, filters, depth, stride), dilation) in enumerate(zip(spec.stages, dilations, strict=True), 1):
         unit = partial(inverted_residual, expansion=expansion, dilation=dilation)
         x = kb.compose.stage(x, unit, scale(filters), depth, stride=stride, style=spec.style, name=part(f"stage{i}"))
-    filters = scale_width(spec.head_filters, max(spec.alpha, 1))
+    filters = make_divisible(spec.head_filters, max(spec.alpha, 1))
     x = kb.conv.conv_norm(x, filters, 1, style=spec.style, name=part("head_conv"))  # 7 × 7 × 1280
     return activate(x, style=spec.style, name=part("head_out"))
 

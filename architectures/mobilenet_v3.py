@@ -8,14 +8,16 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.dilation import dilations
+from architectures.dilation import replace_strides
 from architectures.porting import unit_layers
 from architectures.variant import Variant, check_stages, classify
 from kblocks import Style
 from kblocks.attention import squeeze_excite
-from kblocks.mobile import inverted_residual, scale_width
+from kblocks.contracts import Attention, Stem
+from kblocks.mobile import inverted_residual
 from kblocks.naming import scope
-from kblocks.style import Block, activate, batch_norm, hard_sigmoid, hard_swish, relu
+from kblocks.rounding import make_divisible
+from kblocks.style import activate, batch_norm, hard_sigmoid, hard_swish, relu
 
 Unit = tuple[int, int, int, bool, bool, int]
 """A line of the paper's tables: kernel, width inside ("exp size") and out, whether it has attention, whether its
@@ -71,7 +73,7 @@ SMALL: Stages = (
 """Table 2 of the paper."""
 
 
-_STYLE = replace(
+STYLE = replace(
     kb.RELU_BN,
     activation=hard_swish,
     norm=partial(batch_norm, momentum=0.999, epsilon=1e-3),
@@ -88,8 +90,8 @@ class MobileNetV3:
         head_units: width of the hidden layer between the mean and the logits.
         stem: a function `(x, filters, *, style, name) -> tensor`.
         stem_filters: channels that come out of the stem.
-        alpha: what the units' widths are multiplied by before they are rounded to a multiple of 8; that of the hidden
-            layer only where it is above 1.
+        alpha: the width multiplier: the units' widths are multiplied by it and rounded to a multiple of 8; that of the
+            hidden layer only where it is above 1.
         attention: a function `(x, *, style, name) -> tensor` for the units that have one.
         output_stride: what the image is divided by at most; dilations replace the strides beyond it. `None` for all.
         dropout: the share of features left out before the logits, in training.
@@ -98,13 +100,13 @@ class MobileNetV3:
 
     stages: Stages
     head_units: int
-    stem: Block = kb.stem.mobile
+    stem: Stem = kb.stem.mobile
     stem_filters: int = 16
     alpha: float = 1.0
-    attention: Block = partial(squeeze_excite, ratio=1 / 4, divisor=8, activation=relu, gate=hard_sigmoid)
+    attention: Attention = partial(squeeze_excite, ratio=1 / 4, divisor=8, activation=relu, gate=hard_sigmoid)
     output_stride: int | None = None
     dropout: float = 0.2
-    style: Style = _STYLE
+    style: Style = STYLE
 
 
 def _minimalistic(spec: MobileNetV3) -> MobileNetV3:
@@ -176,17 +178,17 @@ def backbone(x: KerasTensor, spec: MobileNetV3, *, name: str | None = None) -> K
     part = scope(name, "mobilenet_v3")
     plain = replace(spec.style, activation=relu)
     strides = [stride for stage in spec.stages for *_, stride in stage]
-    taps = iter(dilations(spec, strides, x, spec.stem_filters))
+    dilations = iter(replace_strides(spec, strides, x, spec.stem_filters))
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 112 × 112 × 16
     before = spec.stem_filters
     for i, stage in enumerate(spec.stages, 1):
         for j, (kernel_size, width, filters, attended, styled, stride) in enumerate(stage, 1):
             x = inverted_residual(
                 x,
-                scale_width(filters, spec.alpha, argument="alpha"),
+                make_divisible(filters, spec.alpha, argument="alpha"),
                 stride=stride,
                 kernel_size=kernel_size,
-                dilation=next(taps),
+                dilation=next(dilations),
                 expansion=width / before,
                 divisor=8,
                 attention=spec.attention if attended else None,
@@ -222,6 +224,6 @@ def build(spec: MobileNetV3, inputs: Sequence[KerasTensor], classes: int, poolin
     if not classes:
         return classify(x, classes, pooling, style=spec.style)
     x = kb.pool.global_pool(x, pooling or "avg", name="pool")
-    units = scale_width(spec.head_units, max(spec.alpha, 1))
+    units = make_divisible(spec.head_units, max(spec.alpha, 1))
     x = kb.mlp.dense_norm_act(x, units, style=replace(spec.style, norm=None), name="head_dense")
     return classify(x, classes, None, style=spec.style, dropout=spec.dropout)

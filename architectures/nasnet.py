@@ -12,10 +12,11 @@ import kblocks as kb
 from architectures.variant import Variant, check_depths, classify
 from kblocks import Style
 from kblocks.compose import drop_path_schedule
+from kblocks.contracts import Cell, Stem
 from kblocks.naming import scope
-from kblocks.style import Block, activate, batch_norm
+from kblocks.style import activate, batch_norm
 
-SLOW_NORM = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.9997, epsilon=1e-3))
+STYLE_KERAS = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.9997, epsilon=1e-3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +40,12 @@ class NASNet:
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
-    stem: Block
+    stem: Stem
     stem_filters: int
     stem_widths: tuple[int, ...] = ()
     skip_reduction: bool = False
-    normal: Block = kb.nasnet.normal_cell
-    reduction: Block = kb.nasnet.reduction_cell
+    normal: Cell = kb.nasnet.normal_cell
+    reduction: Cell = kb.nasnet.reduction_cell
     drop_path: float = 0.0
     dropout: float = 0.0
     style: Style = kb.RELU_BN
@@ -54,7 +55,7 @@ _KERAS = {
     "stem": kb.stem.nasnet,
     "reduction": partial(kb.nasnet.reduction_cell, pad_pools=True),
     "dropout": 0.5,
-    "style": SLOW_NORM,
+    "style": STYLE_KERAS,
 }
 _DEPARTURES = "zeros around the image in the reduction cells' poolings, as in keras.applications; no auxiliary head"
 _ZOPH = "Zoph et al. 2017, arXiv 1707.07012"
@@ -111,7 +112,7 @@ def backbone(x: KerasTensor, spec: NASNet, *, name: str | None = None) -> KerasT
     return activate(x, style=spec.style, name=part("act"))
 
 
-def _cells(spec: NASNet) -> Iterator[tuple[str, Block, int, bool]]:
+def _cells(spec: NASNet) -> Iterator[tuple[str, Cell, int, bool]]:
     """Each cell's name, function and width, and whether the one after it takes its `previous` and not its `x`."""
     check_depths(spec.depths, spec.widths)
     for i, width in enumerate(spec.stem_widths, 1):

@@ -10,16 +10,17 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.dilation import dilations
+from architectures.dilation import replace_strides
 from architectures.variant import Variant, check_depths, classify
 from kblocks import Style
-from kblocks.compose import Unit, drop_path_schedule
+from kblocks.compose import drop_path_schedule
+from kblocks.contracts import Shortcut, Stem, Unit
 from kblocks.naming import scope
-from kblocks.residual import Shortcut, basic, bottleneck, linear_projection, padded, preact_bottleneck
-from kblocks.style import Block, activate, batch_norm, normalize
+from kblocks.residual import basic, bottleneck, linear_projection, padded, preact_bottleneck
+from kblocks.style import activate, batch_norm, normalize
 
-SYMMETRIC = replace(kb.RELU_BN, padding="symmetric")
-KERAS = replace(SYMMETRIC, norm=partial(batch_norm, momentum=0.99, epsilon=1.001e-5))
+STYLE = replace(kb.RELU_BN, padding="symmetric")
+STYLE_KERAS = replace(STYLE, norm=partial(batch_norm, momentum=0.99, epsilon=1.001e-5))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class ResNet:
     unit: Unit
     depths: tuple[int, ...]
     widths: tuple[int, ...]
-    stem: Block
+    stem: Stem
     stem_filters: int
     shortcut: Shortcut | None = None
     stride_last: bool = False
@@ -54,7 +55,7 @@ class ResNet:
     final_norm: bool = False
     drop_path: float = 0.0
     dropout: float = 0.0
-    style: Style = SYMMETRIC
+    style: Style = STYLE
 
 
 def _cifar(n: int, **options) -> ResNet:
@@ -64,7 +65,7 @@ def _cifar(n: int, **options) -> ResNet:
     )  # fmt: skip
 
 
-def _imagenet(unit: Unit, depths: tuple[int, ...], widths: tuple[int, ...], style: Style = SYMMETRIC) -> ResNet:
+def _imagenet(unit: Unit, depths: tuple[int, ...], widths: tuple[int, ...], style: Style = STYLE) -> ResNet:
     return ResNet(unit=unit, depths=depths, widths=widths, stem=kb.stem.imagenet, stem_filters=64, style=style)
 
 
@@ -72,7 +73,7 @@ def _v2(*depths: int) -> ResNet:
     return ResNet(
         unit=partial(preact_bottleneck, use_bias=True), shortcut=partial(linear_projection, use_bias=True),
         depths=depths, widths=_WIDE, stem=kb.stem.preact, stem_filters=64, stride_last=True, final_norm=True,
-        style=KERAS,
+        style=STYLE_KERAS,
     )  # fmt: skip
 
 
@@ -108,13 +109,13 @@ VARIANTS = {
         _imagenet(basic,  (3, 4, 6, 3),  _NARROW), **_LARGE, params=21_797_672, macs=3_663_761_408,
         source=f"{_T1}3.6 GFLOPs"),
     "resnet50": Variant(
-        _imagenet(_PAPER, (3, 4, 6, 3),  _WIDE, KERAS), **_LARGE, params=25_557_032, macs=3_857_973_248,
+        _imagenet(_PAPER, (3, 4, 6, 3),  _WIDE, STYLE_KERAS), **_LARGE, params=25_557_032, macs=3_857_973_248,
         source=f"{_T1}3.8 GFLOPs", keras=keras.applications.ResNet50, preprocessing="caffe"),
     "resnet101": Variant(
-        _imagenet(_PAPER, (3, 4, 23, 3), _WIDE, KERAS), **_LARGE, params=44_549_160, macs=7_570_194_432,
+        _imagenet(_PAPER, (3, 4, 23, 3), _WIDE, STYLE_KERAS), **_LARGE, params=44_549_160, macs=7_570_194_432,
         source=f"{_T1}7.6 GFLOPs", keras=keras.applications.ResNet101, preprocessing="caffe"),
     "resnet152": Variant(
-        _imagenet(_PAPER, (3, 8, 36, 3), _WIDE, KERAS), **_LARGE, params=60_192_808, macs=11_282_415_616,
+        _imagenet(_PAPER, (3, 8, 36, 3), _WIDE, STYLE_KERAS), **_LARGE, params=60_192_808, macs=11_282_415_616,
         source=f"{_T1}11.3 GFLOPs", keras=keras.applications.ResNet152, preprocessing="caffe"),
     "resnet50_v1_5": Variant(
         _imagenet(bottleneck, (3, 4, 6, 3), _WIDE), **_LARGE, params=25_557_032, macs=4_089_184_256,
@@ -160,12 +161,12 @@ def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasT
     unit = spec.unit if spec.shortcut is None else partial(spec.unit, shortcut=spec.shortcut)
     halvings = _strides(spec)
     stages = zip(halvings, spec.widths, drop_path_schedule(spec.drop_path, spec.depths), strict=True)
-    taps = iter(dilations(spec, list(chain.from_iterable(halvings)), x, spec.stem_filters))
+    dilations = iter(replace_strides(spec, list(chain.from_iterable(halvings)), x, spec.stem_filters))
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))
     for i, (strides, width, rates) in enumerate(stages, 1):
         # resnet20: 32 × 32 × 16, 16 × 16 × 32, 8 × 8 × 64; resnet50: 56 × 56 × 256, …, 7 × 7 × 2048
         for j, (stride, rate) in enumerate(zip(strides, rates, strict=True), 1):
-            if (dilation := next(taps)) > 1:
+            if (dilation := next(dilations)) > 1:
                 unit = partial(unit, dilation=dilation)
             x = unit(x, width, stride=stride, drop_path=rate, style=spec.style, name=part(f"stage{i}_unit{j}"))
     if spec.final_norm:

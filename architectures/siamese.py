@@ -9,10 +9,9 @@ from keras import KerasTensor
 import kblocks as kb
 from architectures import lenet, resnet
 from architectures.variant import Variant, classify
-from kblocks.compose import Merge
+from kblocks.contracts import Block, Merge
 from kblocks.naming import scope
 from kblocks.pool import global_pool
-from kblocks.style import Block
 from kblocks.tower import abs_difference
 
 

@@ -9,17 +9,18 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.dilation import dilations
+from architectures.dilation import replace_strides
 from architectures.porting import numbered
 from architectures.variant import Variant, check_depths, classify
 from kblocks import Style
 from kblocks.compose import drop_path_schedule
+from kblocks.contracts import Stem
 from kblocks.conv import separable_norm_act
 from kblocks.naming import scope
 from kblocks.residual import separable
-from kblocks.style import Block, batch_norm
+from kblocks.style import batch_norm
 
-KERAS = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3))
+STYLE = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,12 @@ class Xception:
     depths: tuple[int, ...] = (1, 1, 9, 1)
     widths: tuple[int, ...] = (128, 256, 728, 1024)
     top: tuple[int, ...] = (1536, 2048)
-    stem: Block = kb.stem.xception
+    stem: Stem = kb.stem.xception
     stem_filters: int = 64
     output_stride: int | None = None
     drop_path: float = 0.0
     dropout: float = 0.5
-    style: Style = KERAS
+    style: Style = STYLE
 
 
 VARIANTS = {
@@ -81,8 +82,8 @@ def backbone(x: KerasTensor, spec: Xception, *, name: str | None = None) -> Kera
     check_depths(spec.depths, spec.widths)
     part = scope(name, "xception")
     rates = drop_path_schedule(spec.drop_path, spec.depths)
-    taps = dilations(spec, [2] * len(spec.depths), x, spec.stem_filters)
-    if max(taps) > 2:
+    dilations = replace_strides(spec, [2] * len(spec.depths), x, spec.stem_filters)
+    if max(dilations) > 2:
         raise ValueError(f"`output_stride` must leave all strides but the last; got {spec.output_stride}")
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))
     for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
@@ -90,10 +91,10 @@ def backbone(x: KerasTensor, spec: Xception, *, name: str | None = None) -> Kera
         for j in range(1, depth + 1):
             # The stem has activated what the first unit gets.
             halving = partial(separable, stride=2, depth=2, activate_first=i > 1, widen_last=i == len(spec.depths))
-            unit = partial(halving if j == 1 else separable, dilation=taps[i - 1])
+            unit = partial(halving if j == 1 else separable, dilation=dilations[i - 1])
             x = unit(x, width, drop_path=rates[i - 1][j - 1], style=spec.style, name=part(f"stage{i}_unit{j}"))
     for j, width in enumerate(spec.top, 1):  # 10 × 10 × 1536, 10 × 10 × 2048
-        x = separable_norm_act(x, width, dilation=taps[-1], style=spec.style, name=part(f"top{j}"))
+        x = separable_norm_act(x, width, dilation=dilations[-1], style=spec.style, name=part(f"top{j}"))
     return x
 
 

@@ -11,10 +11,11 @@ from dataclasses import replace
 from keras import KerasTensor, layers
 
 from kblocks import check
+from kblocks.contracts import Block
 from kblocks.conv import conv, conv_norm_act
-from kblocks.mobile import scale_width
 from kblocks.naming import scope
-from kblocks.style import RELU_BN, Block, Style, sigmoid
+from kblocks.rounding import make_divisible
+from kblocks.style import RELU_BN, Style, sigmoid
 
 
 def squeeze_excite(
@@ -32,7 +33,7 @@ def squeeze_excite(
     Args:
         x: `(batch, height, width, channels)`.
         ratio: width between the two matrices, as a share of the channels.
-        divisor: that width is rounded to a multiple of it, see `kblocks.mobile.scale_width`.
+        divisor: that width is rounded to a multiple of it, see `kblocks.rounding.make_divisible`.
         activation: a function `(x, *, name) -> tensor` between the two matrices; `None` for the style's.
         gate: a function `(x, *, name) -> tensor` that makes the factors, as `sigmoid` and `hard_sigmoid`.
         style: see `kblocks.style`; its normalisation is not read.
@@ -56,7 +57,7 @@ def squeeze_excite(
         check.block(activation, "activation")
     plain = replace(style, norm=None, activation=activation or style.activation)
     channels = x.shape[-1]
-    width = scale_width(channels, ratio, divisor=divisor, argument="ratio")
+    width = make_divisible(channels, ratio, divisor=divisor, argument="ratio")
     part = scope(name, "squeeze_excite")
     y = layers.GlobalAveragePooling2D(keepdims=True, name=part("pool"))(x)
     y = conv_norm_act(y, width, 1, style=plain, name=part("reduce"))

@@ -5,20 +5,15 @@ A *unit* is a function `(x, filters, *, stride=1, drop_path=0.0, style, name) ->
 A *merge* is a function `(tensors, *, name) -> tensor`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 
 from keras import KerasTensor, initializers, layers, ops
 
 from kblocks import check
+from kblocks.contracts import Block, Merge, Unit
 from kblocks.naming import scope
-from kblocks.style import Block, Style
-
-Unit = Callable[..., KerasTensor]
-"""A function `(x, filters, *, stride, drop_path, style, name) -> tensor`."""
-
-Merge = Callable[..., KerasTensor]
-"""A function `(tensors, *, name) -> tensor`."""
+from kblocks.style import Style
 
 
 def concat(tensors: Sequence[KerasTensor], *, name: str | None = None) -> KerasTensor:

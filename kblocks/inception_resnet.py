@@ -14,11 +14,12 @@ from keras import KerasTensor, layers
 
 from kblocks import check
 from kblocks.compose import add, concat, stochastic_depth
+from kblocks.contracts import Shortcut
 from kblocks.conv import conv, conv_norm_act
 from kblocks.inception import check_widths, v3_b
 from kblocks.naming import scope
 from kblocks.pool import max_pool
-from kblocks.residual import Shortcut, projection
+from kblocks.residual import projection
 from kblocks.style import RELU_BN, Style, activate
 
 

@@ -4,52 +4,23 @@ A unit is a function `(x, filters, *, stride, drop_path, style, name) -> tensor`
 `filters` is the width that comes out. Papers that differ by a parameter are partials:
 
     mnasnet = partial(inverted_residual, expansion=3, kernel_size=5)
-    efficientnet = partial(inverted_residual, expansion=6, attention=partial(squeeze_excite, ratio=1/4/6))
+    mobilenet_v3 = partial(inverted_residual, attention=partial(squeeze_excite, ratio=1/4, divisor=8))
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from keras import KerasTensor
 
 from kblocks import check
+from kblocks.attention import squeeze_excite
 from kblocks.compose import add, stochastic_depth
+from kblocks.contracts import Attention
 from kblocks.conv import conv_norm, conv_norm_act, depthwise_norm_act
 from kblocks.naming import scope
 from kblocks.padding import replace_stride
-from kblocks.style import RELU_BN, Block, Style, activate
-
-
-def scale_width(
-    width: int, factor: float, *, divisor: int = 8, least_share: float = 0.9, argument: str = "factor"
-) -> int:
-    """`factor · width`, rounded to the nearest multiple of `divisor` that is not below `least_share` of it.
-
-    Args:
-        width: number of channels.
-        factor: what to multiply it by.
-        divisor: the result is a multiple of it, and at least it.
-        least_share: the share of `factor · width` that the rounding leaves at least.
-        argument: what the caller calls `factor`, for the errors.
-
-    Returns:
-        The number of channels.
-
-    Raises:
-        ValueError: `width` or `divisor` is not a positive integer, `factor` not a positive number, or `least_share` not
-            at least 0 and below 1.
-
-    Source: Sandler et al., "MobileNetV2", 2018, arXiv 1801.04381, in the authors' code.
-
-    >>> [scale_width(width, 0.75) for width in (16, 24, 32)]
-    [16, 24, 24]
-    """
-    check.positive(width, "width")
-    check.positive(divisor, "divisor")
-    check.positive_number(factor, argument)
-    check.fraction(least_share, "least_share")
-    wanted = factor * width
-    nearest = max(int(wanted + divisor / 2) // divisor, 1) * divisor
-    return nearest if nearest >= least_share * wanted else nearest + divisor
+from kblocks.rounding import make_divisible
+from kblocks.style import RELU_BN, SWISH_BN, Style, activate
 
 
 def depthwise_separable(
@@ -104,7 +75,7 @@ def inverted_residual(
     dilation: int = 1,
     expansion: float = 6,
     divisor: int = 1,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
     name: str | None = None,
@@ -121,7 +92,7 @@ def inverted_residual(
         dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
             size stays, and the taps are `dilation / stride` apart.
         expansion: width of the depthwise convolution, as a multiple of the channels of `x`.
-        divisor: that width is rounded to a multiple of it, see `scale_width`.
+        divisor: that width is rounded to a multiple of it, see `kblocks.rounding.make_divisible`.
         attention: a function `(x, *, style, name) -> tensor` of the depthwise convolution's output; `None` for none. A
             share `s` of the unit's own input is the share `s / expansion` of what it sees.
         drop_path: the probability that an image's residual is left out of a training step.
@@ -145,14 +116,70 @@ def inverted_residual(
     """
     check.rank(x, 4)
     part = scope(name, "inverted_residual")
-    width = scale_width(x.shape[-1], expansion, divisor=divisor, argument="expansion")
-    step, taps = replace_stride(stride, dilation)
+    width = make_divisible(x.shape[-1], expansion, divisor=divisor, argument="expansion")
+    conv_stride, conv_dilation = replace_stride(stride, dilation)
     y = x if expansion == 1 else conv_norm_act(x, width, 1, style=style, name=part("expand"))
-    y = depthwise_norm_act(y, kernel_size, stride=step, dilation=taps, style=style, name=part("depthwise"))
+    y = depthwise_norm_act(
+        y, kernel_size, stride=conv_stride, dilation=conv_dilation, style=style, name=part("depthwise")
+    )
     if attention is not None:
         y = attention(y, style=style, name=part("attention"))
     y = conv_norm(y, filters, 1, style=style, name=part("project"))
     return _add(x, y, stride, drop_path, part)
+
+
+def mbconv(
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    kernel_size: int = 3,
+    dilation: int = 1,
+    expansion: float = 6,
+    ratio: float = 1 / 4,
+    drop_path: float = 0.0,
+    style: Style = SWISH_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`inverted_residual` with squeeze-and-excite before its last convolution.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: channels that come out.
+        stride: step of the depthwise convolution, in pixels.
+        kernel_size: side of the depthwise kernel, in pixels.
+        dilation: distance of neighbouring taps, in pixels, see `inverted_residual`.
+        expansion: width of the depthwise convolution, as a multiple of the channels of `x`.
+        ratio: width within the attention, as a share of the channels of `x`.
+        drop_path: the probability that an image's residual is left out of a training step.
+        style: see `kblocks.style`.
+        name: the prefix of the layers.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`, or with a dilation of `x`'s height and width.
+
+    Raises:
+        ValueError: as `inverted_residual`, or `ratio` is not a positive number.
+
+    Source: Tan and Le, "EfficientNet", 2019, arXiv 1905.11946, section 4.
+
+    >>> from keras import Input
+    >>> mbconv(Input((32, 32, 16)), 24, stride=2).shape
+    (None, 16, 16, 24)
+    """
+    return inverted_residual(
+        x,
+        filters,
+        stride=stride,
+        kernel_size=kernel_size,
+        dilation=dilation,
+        expansion=expansion,
+        # The attention sees the expanded channels, and its width is a share of those before.
+        attention=partial(squeeze_excite, ratio=ratio / expansion),
+        drop_path=drop_path,
+        style=style,
+        name=name,
+    )
 
 
 def fused_inverted_residual(
@@ -164,7 +191,7 @@ def fused_inverted_residual(
     dilation: int = 1,
     expansion: float = 4,
     divisor: int = 1,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
     name: str | None = None,
@@ -181,7 +208,7 @@ def fused_inverted_residual(
         dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
             size stays, and the taps are `dilation / stride` apart.
         expansion: its width, as a multiple of the channels of `x`.
-        divisor: that width is rounded to a multiple of it, see `scale_width`.
+        divisor: that width is rounded to a multiple of it, see `kblocks.rounding.make_divisible`.
         attention: a function `(x, *, style, name) -> tensor` of what the last convolution gets, with the unit's style;
             `None` for none.
         drop_path: the probability that an image's residual is left out of a training step.
@@ -203,9 +230,9 @@ def fused_inverted_residual(
     """
     check.rank(x, 4)
     part = scope(name, "fused_inverted_residual")
-    width = scale_width(x.shape[-1], expansion, divisor=divisor, argument="expansion")
-    step, taps = replace_stride(stride, dilation)
-    wide = {"kernel_size": kernel_size, "stride": step, "dilation": taps, "style": style}
+    width = make_divisible(x.shape[-1], expansion, divisor=divisor, argument="expansion")
+    conv_stride, conv_dilation = replace_stride(stride, dilation)
+    wide = {"kernel_size": kernel_size, "stride": conv_stride, "dilation": conv_dilation, "style": style}
     y = x if expansion == 1 else conv_norm_act(x, width, **wide, name=part("expand"))
     if attention is not None:
         y = attention(y, style=style, name=part("attention"))

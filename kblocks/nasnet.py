@@ -22,7 +22,7 @@ from kblocks.compose import add, concat, stochastic_depth
 from kblocks.conv import conv, conv_norm, separable_conv
 from kblocks.naming import scope
 from kblocks.pool import avg_pool, max_pool
-from kblocks.style import RELU_BN, Block, Style, activate, normalize
+from kblocks.style import RELU_BN, Style, activate, normalize
 
 _AVG3 = partial(avg_pool, size=3)
 _MAX3 = partial(max_pool, size=3)
@@ -241,7 +241,7 @@ def _pair(inputs: Any, halve_previous: bool) -> tuple[KerasTensor, KerasTensor |
 
 
 def _path(
-    operation: Block,
+    operation: Callable[..., KerasTensor],
     x: KerasTensor,
     place: str,
     *,

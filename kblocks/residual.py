@@ -20,14 +20,12 @@ from keras import KerasTensor, layers
 
 from kblocks import check
 from kblocks.compose import add, stochastic_depth
+from kblocks.contracts import Attention, Shortcut
 from kblocks.conv import conv, conv_norm, conv_norm_act, separable_conv
 from kblocks.naming import scope
 from kblocks.padding import replace_stride
 from kblocks.pool import avg_pool, max_pool
-from kblocks.style import RELU_BN, Block, Style, activate, normalize
-
-Shortcut = Callable[..., KerasTensor]
-"""A function `(x, filters, *, stride, style, name) -> tensor`."""
+from kblocks.style import RELU_BN, Style, activate, normalize
 
 
 def projection(
@@ -137,7 +135,7 @@ def basic(
     stride: int = 1,
     dilation: int = 1,
     groups: int = 1,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     shortcut: Shortcut = projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
@@ -173,12 +171,14 @@ def basic(
     (None, 16, 16, 32)
     """
     check.rank(x, 4)
-    step, first = replace_stride(stride, dilation)
+    conv_stride, conv_dilation = replace_stride(stride, dilation)
     part = scope(name, "basic")
-    y = conv_norm_act(x, filters, 3, stride=step, dilation=first, groups=groups, style=style, name=part("conv1"))
+    y = conv_norm_act(
+        x, filters, 3, stride=conv_stride, dilation=conv_dilation, groups=groups, style=style, name=part("conv1")
+    )
     y = conv_norm(y, filters, 3, dilation=dilation, groups=groups, style=style, name=part("conv2"))
     y = _attend_and_drop(y, attention, drop_path, style, part)
-    y = add([_shortcut(x, filters, stride, step, shortcut, style, part), y], name=part("add"))
+    y = add([_shortcut(x, filters, stride, conv_stride, shortcut, style, part), y], name=part("add"))
     return activate(y, style=style, name=part("out"))
 
 
@@ -191,7 +191,7 @@ def bottleneck(
     ratio: float = 1 / 4,
     groups: int = 1,
     stride_first: bool = False,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     shortcut: Shortcut = projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
@@ -231,14 +231,15 @@ def bottleneck(
     """
     check.rank(x, 4)
     width = _width(filters, ratio)
-    step, strided = replace_stride(stride, dilation)
-    first, second, dilation = (step, 1, dilation) if stride_first else (1, step, strided)
+    conv_stride, conv_dilation = replace_stride(stride, dilation)
+    strides = (conv_stride, 1) if stride_first else (1, conv_stride)
+    dilation = dilation if stride_first else conv_dilation
     part = scope(name, "bottleneck")
-    y = conv_norm_act(x, width, 1, stride=first, style=style, name=part("conv1"))
-    y = conv_norm_act(y, width, 3, stride=second, dilation=dilation, groups=groups, style=style, name=part("conv2"))
+    y = conv_norm_act(x, width, 1, stride=strides[0], style=style, name=part("conv1"))
+    y = conv_norm_act(y, width, 3, stride=strides[1], dilation=dilation, groups=groups, style=style, name=part("conv2"))
     y = conv_norm(y, filters, 1, style=style, name=part("conv3"))
     y = _attend_and_drop(y, attention, drop_path, style, part)
-    y = add([_shortcut(x, filters, stride, step, shortcut, style, part), y], name=part("add"))
+    y = add([_shortcut(x, filters, stride, conv_stride, shortcut, style, part), y], name=part("add"))
     return activate(y, style=style, name=part("out"))
 
 
@@ -249,7 +250,7 @@ def preact_basic(
     stride: int = 1,
     dilation: int = 1,
     groups: int = 1,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     shortcut: Shortcut = linear_projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
@@ -288,13 +289,15 @@ def preact_basic(
     (None, 16, 16, 32)
     """
     check.rank(x, 4)
-    step, first = replace_stride(stride, dilation)
+    conv_stride, conv_dilation = replace_stride(stride, dilation)
     part = scope(name, "preact_basic")
     a = activate(normalize(x, style=style, name=part("norm")), style=style, name=part("act"))
-    y = conv_norm_act(a, filters, 3, stride=step, dilation=first, groups=groups, style=style, name=part("conv1"))
+    y = conv_norm_act(
+        a, filters, 3, stride=conv_stride, dilation=conv_dilation, groups=groups, style=style, name=part("conv1")
+    )
     y = conv(y, filters, 3, dilation=dilation, groups=groups, style=style, name=part("conv2"))
     y = _attend_and_drop(y, attention, drop_path, style, part)
-    return add([_preact_shortcut(x, a, filters, step, shortcut, style, part), y], name=part("out"))
+    return add([_preact_shortcut(x, a, filters, conv_stride, shortcut, style, part), y], name=part("out"))
 
 
 def preact_bottleneck(
@@ -306,7 +309,7 @@ def preact_bottleneck(
     ratio: float = 1 / 4,
     groups: int = 1,
     use_bias: bool | None = None,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     shortcut: Shortcut = linear_projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
@@ -349,14 +352,16 @@ def preact_bottleneck(
     """
     check.rank(x, 4)
     width = _width(filters, ratio)
-    step, strided = replace_stride(stride, dilation)
+    conv_stride, conv_dilation = replace_stride(stride, dilation)
     part = scope(name, "preact_bottleneck")
     a = activate(normalize(x, style=style, name=part("norm")), style=style, name=part("act"))
     y = conv_norm_act(a, width, 1, style=style, name=part("conv1"))
-    y = conv_norm_act(y, width, 3, stride=step, dilation=strided, groups=groups, style=style, name=part("conv2"))
+    y = conv_norm_act(
+        y, width, 3, stride=conv_stride, dilation=conv_dilation, groups=groups, style=style, name=part("conv2")
+    )
     y = conv(y, filters, 1, use_bias=use_bias, style=style, name=part("conv3"))
     y = _attend_and_drop(y, attention, drop_path, style, part)
-    return add([_preact_shortcut(x, a, filters, step, shortcut, style, part), y], name=part("out"))
+    return add([_preact_shortcut(x, a, filters, conv_stride, shortcut, style, part), y], name=part("out"))
 
 
 def separable(
@@ -368,7 +373,7 @@ def separable(
     dilation: int = 1,
     activate_first: bool = True,
     widen_last: bool = False,
-    attention: Block | None = None,
+    attention: Attention | None = None,
     shortcut: Shortcut = projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
@@ -409,8 +414,8 @@ def separable(
     check.rank(x, 4)
     check.positive(filters, "filters")
     check.positive(depth, "depth")
-    step, first = replace_stride(stride, dilation)
-    if stride > 1 and first > 1:
+    conv_stride, conv_dilation = replace_stride(stride, dilation)
+    if stride > 1 and conv_dilation > 1:
         raise ValueError(f"`dilation` must be `stride` where a pooling has it; got {dilation} and {stride}")
     part = scope(name, "separable")
     y = x
@@ -418,12 +423,12 @@ def separable(
         if i > 1 or activate_first:
             y = activate(y, style=style, name=part(f"conv{i}_act"))
         width = x.shape[-1] if widen_last and i < depth else filters
-        y = separable_conv(y, width, 3, dilation=first, style=style, name=part(f"conv{i}"))
+        y = separable_conv(y, width, 3, dilation=conv_dilation, style=style, name=part(f"conv{i}"))
         y = normalize(y, style=style, name=part(f"conv{i}_norm"))
     if stride > 1:
-        y = max_pool(y, 3, stride=step, style=style, name=part("pool"))
+        y = max_pool(y, 3, stride=conv_stride, style=style, name=part("pool"))
     y = _attend_and_drop(y, attention, drop_path, style, part)
-    return add([_shortcut(x, filters, stride, step, shortcut, style, part), y], name=part("out"))
+    return add([_shortcut(x, filters, stride, conv_stride, shortcut, style, part), y], name=part("out"))
 
 
 def _shortcut(
@@ -459,7 +464,7 @@ def _preact_shortcut(
 
 
 def _attend_and_drop(
-    y: KerasTensor, attention: Block | None, drop_path: float, style: Style, part: Callable[[str], str]
+    y: KerasTensor, attention: Attention | None, drop_path: float, style: Style, part: Callable[[str], str]
 ) -> KerasTensor:
     if attention is not None:
         check.block(attention, "attention")

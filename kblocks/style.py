@@ -8,7 +8,6 @@ defaults. Vary one with `dataclasses.replace`:
     replace(RELU_BN, regularizer={"class_name": "L2", "config": {"l2": 1e-4}})
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,10 +15,8 @@ from typing import Any
 from keras import KerasTensor, layers
 
 from kblocks import check
+from kblocks.contracts import Block
 from kblocks.naming import resolve
-
-Block = Callable[..., KerasTensor]
-"""A function `(x, *, name) -> tensor`."""
 
 
 def batch_norm(

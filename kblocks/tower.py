@@ -10,9 +10,9 @@ import keras
 from keras import KerasTensor, layers, ops
 
 from kblocks import check
-from kblocks.compose import Merge, concat
+from kblocks.compose import concat
+from kblocks.contracts import Block, Merge
 from kblocks.naming import resolve, scope
-from kblocks.style import Block
 
 
 def as_model(block: Block, input_shape: Sequence[int | None], *, name: str | None = None) -> keras.Model:

@@ -78,7 +78,7 @@ def test_shapes_by_layer_name():
 
 
 def test_overrides():
-    model = architectures.create("densenet_tiny", dropout=0.2, compression=1.0, ratio=None, depths=(1, 1))
+    model = architectures.create("densenet_tiny", dropout=0.2, compression=1.0, expansion=None, depths=(1, 1))
     dropouts = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     assert dropouts == ["stage1_unit1_dropout2", "transition1_dropout", "stage2_unit1_dropout2"]
     assert model.get_layer("act").output.shape == (None, 8, 8, 8 + 4 + 4)

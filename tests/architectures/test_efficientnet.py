@@ -11,8 +11,9 @@ from keras import layers
 
 import architectures
 import kblocks as kb
-from architectures.efficientnet import mbconv
+from architectures.efficientnet import STYLE
 from architectures.preprocessing import preprocess
+from kblocks.mobile import mbconv
 
 # Torchvision's documentation: parameters, and multiply-adds in billions. Its B2 is counted at another size.
 TORCHVISION = {
@@ -58,8 +59,8 @@ def test_counts_in_closed_form(arch):
     spec, params, macs = row.spec, 0, 0
 
     def scaled(filters):
-        multiple = 8 * math.floor(spec.width * filters / 8 + 0.5)
-        return multiple + 8 * (multiple < spec.least_share * spec.width * filters)
+        multiple = 8 * math.floor(spec.alpha * filters / 8 + 0.5)
+        return multiple + 8 * (multiple < spec.least_share * spec.alpha * filters)
 
     def conv(weights, filters, pixels):
         nonlocal params, macs
@@ -188,7 +189,7 @@ def test_kernels_begin_by_what_goes_out():
     """The variance is 2 by the number of weights that each input reaches, as in the authors' code."""
     keras.utils.set_random_seed(0)
     x = keras.Input((8, 8, 64))
-    model = keras.Model(x, mbconv(x, 96, kernel_size=5, name="u"))
+    model = keras.Model(x, mbconv(x, 96, kernel_size=5, style=STYLE, name="u"))
     for name, fan_out in {"expand": 384, "depthwise": 25, "project": 96}.items():
         kernel = model.get_layer(f"u_{name}").get_weights()[0]
         assert kernel.std() == pytest.approx(math.sqrt(2 / fan_out), rel=0.05)

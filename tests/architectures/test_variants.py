@@ -325,7 +325,7 @@ class TestOverrides:
         with pytest.raises(ValueError, match=f"`{override}` must be at least 0 and below 1; got {value}"):
             architectures.create("resnet_tiny", **{override: value})
 
-    @pytest.mark.parametrize(("arch", "override"), [("mobilenet_tiny", "alpha"), ("efficientnet_tiny", "width")])
+    @pytest.mark.parametrize(("arch", "override"), [("mobilenet_tiny", "alpha"), ("efficientnet_tiny", "alpha")])
     def test_multipliers_are_finite(self, arch, override):
         with pytest.raises(ValueError, match=f"`{override}` must be a positive number; got inf"):
             architectures.create(arch, **{override: float("inf")})

@@ -36,7 +36,7 @@ from kblocks import (
     style,
     tower,
 )
-from kblocks.dense import dense_block, dense_layer, transition
+from kblocks.densenet import dense_block, dense_layer, transition
 from kblocks.style import RELU_BN, Style
 
 OPS = {
@@ -269,7 +269,7 @@ ROWS = [
     Row(dense_layer, {"growth": 3, "dropout": 0.1}, (IMAGE,), same(4 + 3), (8 + 4 * 12) + (24 + 9 * 12 * 3)),
     Row(
         dense_block,
-        {"depth": 2, "growth": 3, "ratio": 2},
+        {"depth": 2, "growth": 3, "expansion": 2},
         (IMAGE,),
         same(4 + 2 * 3),
         (8 + 4 * 6) + (14 + 7 * 6) + 2 * (12 + 9 * 6 * 3),
@@ -291,6 +291,13 @@ ROWS = [
     Row(
         mobile.inverted_residual,
         {"filters": 8, "stride": 2, "expansion": 1.5, "attention": partial(attention.squeeze_excite, ratio=1 / 3)},
+        (IMAGE,),
+        same(8, 2),
+        (4 * 6 + 12) + (9 * 6 + 12) + (6 * 2 + 2 + 2 * 6 + 6) + (6 * 8 + 16),
+    ),
+    Row(
+        mobile.mbconv,
+        {"filters": 8, "stride": 2, "expansion": 1.5, "ratio": 1 / 2},
         (IMAGE,),
         same(8, 2),
         (4 * 6 + 12) + (9 * 6 + 12) + (6 * 2 + 2 + 2 * 6 + 6) + (6 * 8 + 16),

@@ -229,48 +229,6 @@ def test_no_expansion(unit, expansion):
         model_of(unit, 4, expansion=expansion)
 
 
-# Widths of MobileNetV2's stem, stages and head, as timm's networks of these multipliers have them.
-@pytest.mark.parametrize(
-    ("alpha", "widths"),
-    [
-        (0.35, (16, 8, 8, 16, 24, 32, 56, 112)),
-        (0.5, (16, 8, 16, 16, 32, 48, 80, 160)),
-        (1.4, (48, 24, 32, 48, 88, 136, 224, 448)),
-    ],
-)
-def test_scaled_widths(alpha, widths):
-    assert tuple(mobile.scale_width(width, alpha) for width in (32, 16, 24, 32, 64, 96, 160, 320)) == widths
-
-
-@pytest.mark.parametrize("divisor", [1, 4, 8])
-def test_a_scaled_width_is_a_multiple_near_what_was_wanted(divisor):
-    for width in range(1, 200, 7):
-        for factor in (0.1, 0.35, 1, 1.1, 2.3):
-            found, wanted = mobile.scale_width(width, factor, divisor=divisor), width * factor
-            assert found % divisor == 0
-            assert found >= max(divisor, 0.9 * wanted)
-            # The nearest, or the next where that would lose more than a tenth.
-            assert abs(found - wanted) <= divisor / 2 or found == divisor or found - divisor < 0.9 * wanted < found
-
-
-def test_a_width_may_lose_more_than_a_tenth_where_it_is_told_so():
-    # A fifth more than 16 is 19.2, of which 16 leaves five sixths.
-    assert mobile.scale_width(16, 1.2) == 24
-    assert [mobile.scale_width(16, 1.2, least_share=share) for share in (0.0, 0.83, 0.84)] == [16, 16, 24]
-    assert mobile.scale_width(2, 0.1, least_share=0.0) == 8
-    with pytest.raises(ValueError, match=r"`least_share` must be at least 0 and below 1; got 1\.5"):
-        mobile.scale_width(16, 1.2, least_share=1.5)
-
-
-def test_no_width_and_no_divisor():
-    with pytest.raises(ValueError, match=r"`width` must be a positive integer; got 8\.0"):
-        mobile.scale_width(8.0, 1)
-    with pytest.raises(ValueError, match="`divisor` must be a positive integer; got 0"):
-        mobile.scale_width(8, 1, divisor=0)
-    with pytest.raises(ValueError, match="`factor` must be a positive number; got -1"):
-        mobile.scale_width(8, -1)
-
-
 @pytest.mark.parametrize("kernel_size", [3, 5])
 @pytest.mark.parametrize("unit", RESIDUAL)
 def test_a_dilated_stage_holds_the_strided_one(unit, kernel_size, numbers, evaluate, scramble):

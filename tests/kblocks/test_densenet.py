@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from kblocks import dense
+from kblocks import densenet
 from kblocks.style import RELU, RELU_BN, SWISH_BN, Style
 
 
@@ -43,19 +43,19 @@ def build(block, channels=4, size=6, **options):
     return model
 
 
-@pytest.mark.parametrize("ratio", [4, 1, None])
-def test_a_layer_in_numpy(ratio, numbers, evaluate):
-    model = build(dense.dense_layer, growth=3, ratio=ratio)
+@pytest.mark.parametrize("expansion", [4, 1, None])
+def test_a_layer_in_numpy(expansion, numbers, evaluate):
+    model = build(densenet.dense_layer, growth=3, expansion=expansion)
     data = numbers(2, 6, 6, 4)
-    expected = Numpy(model).layer(data, "d", bottleneck=ratio is not None)
+    expected = Numpy(model).layer(data, "d", bottleneck=expansion is not None)
     assert expected.shape == (2, 6, 6, 7)
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
     convolutions = [(x.kernel_size[0], x.filters) for x in model.layers if isinstance(x, layers.Conv2D)]
-    assert convolutions == [(1, 3 * ratio), (3, 3)] if ratio else [(3, 3)]
+    assert convolutions == [(1, 3 * expansion), (3, 3)] if expansion else [(3, 3)]
 
 
 def test_a_block_in_numpy(numbers, evaluate):
-    model = build(dense.dense_block, depth=3, growth=2, ratio=2)
+    model = build(densenet.dense_block, depth=3, growth=2, expansion=2)
     net = Numpy(model)
     data = x = numbers(2, 6, 6, 4)
     for i in (1, 2, 3):
@@ -67,7 +67,7 @@ def test_a_block_in_numpy(numbers, evaluate):
 
 @pytest.mark.parametrize("size", [6, 7])
 def test_a_transition_in_numpy(size, numbers, evaluate):
-    model = build(dense.transition, size=size)
+    model = build(densenet.transition, size=size)
     net = Numpy(model)
     data = numbers(2, size, size, 4)
     y = net.conv(net.norm_act(data, "d_conv_norm"), "d_conv")[:, :6, :6]
@@ -78,39 +78,39 @@ def test_a_transition_in_numpy(size, numbers, evaluate):
 @pytest.mark.parametrize("padding", ["same", "symmetric"])
 def test_a_transition_leaves_out_what_fills_no_window(padding):
     x = keras.Input((7, 8, 4))
-    assert dense.transition(x, style=Style(padding=padding)).shape == (None, 3, 4, 2)
+    assert densenet.transition(x, style=Style(padding=padding)).shape == (None, 3, 4, 2)
 
 
 @pytest.mark.parametrize(("compression", "channels", "left"), [(1, 5, 5), (0.5, 5, 2), (0.3, 4, 1), (0.29, 100, 29)])
 def test_the_compression_rounds_down(compression, channels, left):
-    assert dense.transition(keras.Input((4, 4, channels)), compression=compression).shape == (None, 2, 2, left)
+    assert densenet.transition(keras.Input((4, 4, channels)), compression=compression).shape == (None, 2, 2, left)
 
 
 @pytest.mark.parametrize("compression", [0, -1, None])
 def test_a_compression_is_a_positive_number(compression):
     with pytest.raises(ValueError, match=f"`compression` must be a positive number; got {compression}"):
-        dense.transition(keras.Input((4, 4, 4)), compression=compression)
+        densenet.transition(keras.Input((4, 4, 4)), compression=compression)
 
 
 @pytest.mark.parametrize("compression", [0.2, 1.25])
 def test_a_compression_that_leaves_nothing_or_widens_is_refused(compression):
     message = f"`compression` must leave at least one channel and add none; got {compression} of 4 channels"
     with pytest.raises(ValueError, match=message):
-        dense.transition(keras.Input((4, 4, 4)), compression=compression)
+        densenet.transition(keras.Input((4, 4, 4)), compression=compression)
 
 
 def test_an_image_too_small_for_a_transition_is_refused():
     with pytest.raises(ValueError, match="`x` must be at least 2×2 for a window of 2×2 without padding; got 1×4"):
-        dense.transition(keras.Input((1, 4, 4)))
+        densenet.transition(keras.Input((1, 4, 4)))
 
 
 @pytest.mark.parametrize(
     ("block", "options", "names"),
     [
-        (dense.dense_layer, {"growth": 2}, ["d_dropout1", "d_dropout2"]),
-        (dense.dense_layer, {"growth": 2, "ratio": None}, ["d_dropout2"]),
-        (dense.dense_block, {"depth": 2, "growth": 2, "ratio": None}, ["d_unit1_dropout2", "d_unit2_dropout2"]),
-        (dense.transition, {}, ["d_dropout"]),
+        (densenet.dense_layer, {"growth": 2}, ["d_dropout1", "d_dropout2"]),
+        (densenet.dense_layer, {"growth": 2, "expansion": None}, ["d_dropout2"]),
+        (densenet.dense_block, {"depth": 2, "growth": 2, "expansion": None}, ["d_unit1_dropout2", "d_unit2_dropout2"]),
+        (densenet.transition, {}, ["d_dropout"]),
     ],
 )
 def test_dropout_follows_each_convolution(block, options, names):
@@ -124,17 +124,17 @@ def test_dropout_follows_each_convolution(block, options, names):
         build(block, dropout=1, **options)
 
 
-@pytest.mark.parametrize("ratio", [0, 1.5, "4"])
-def test_a_ratio_that_is_no_positive_integer_is_refused(ratio):
-    with pytest.raises(ValueError, match=f"`ratio` must be a positive integer; got {ratio!r}"):
-        dense.dense_block(keras.Input((4, 4, 4)), 1, 2, ratio=ratio)
+@pytest.mark.parametrize("expansion", [0, 1.5, "4"])
+def test_an_expansion_that_is_no_positive_integer_is_refused(expansion):
+    with pytest.raises(ValueError, match=f"`expansion` must be a positive integer; got {expansion!r}"):
+        densenet.dense_block(keras.Input((4, 4, 4)), 1, 2, expansion=expansion)
 
 
 @pytest.mark.parametrize(("style", "activation"), [(RELU_BN, "relu"), (SWISH_BN, "silu")])
 def test_the_style_reaches_every_layer(style, activation):
     x = keras.Input((4, 4, 4))
-    model = keras.Model(x, dense.transition(dense.dense_block(x, 2, 2, style=style), style=style))
+    model = keras.Model(x, densenet.transition(densenet.dense_block(x, 2, 2, style=style), style=style))
     found = [layer.get_config()["activation"] for layer in model.layers if isinstance(layer, layers.Activation)]
     assert found == [activation] * 5
-    plain = keras.Model(x, dense.dense_block(x, 2, 2, style=RELU))
+    plain = keras.Model(x, densenet.dense_block(x, 2, 2, style=RELU))
     assert all(layer.use_bias for layer in plain.layers if isinstance(layer, layers.Conv2D))

@@ -20,7 +20,7 @@ def dense_layer(
     x: KerasTensor,
     growth: int,
     *,
-    ratio: int | None = 4,
+    expansion: int | None = 4,
     dropout: float = 0.0,
     style: Style = RELU_BN,
     name: str | None = None,
@@ -30,7 +30,7 @@ def dense_layer(
     Args:
         x: `(batch, height, width, channels)`.
         growth: channels that are added.
-        ratio: width of the 1×1 convolution, as a multiple of `growth`; `None` to leave it out.
+        expansion: width of the 1×1 convolution, as a multiple of `growth`; `None` to leave it out.
         dropout: the share of features left out after each convolution in training.
         style: see `kblocks.style`.
         name: the prefix of the layers.
@@ -52,9 +52,9 @@ def dense_layer(
     check.positive(growth, "growth")
     part = scope(name, "dense_layer")
     y = x
-    if ratio is not None:
-        check.positive(ratio, "ratio")
-        y = norm_act_conv(y, ratio * growth, 1, style=style, name=part("conv1"))
+    if expansion is not None:
+        check.positive(expansion, "expansion")
+        y = norm_act_conv(y, expansion * growth, 1, style=style, name=part("conv1"))
         y = _drop(y, dropout, part("dropout1"))
     y = norm_act_conv(y, growth, 3, style=style, name=part("conv2"))
     y = _drop(y, dropout, part("dropout2"))
@@ -66,7 +66,7 @@ def dense_block(
     depth: int,
     growth: int,
     *,
-    ratio: int | None = 4,
+    expansion: int | None = 4,
     dropout: float = 0.0,
     style: Style = RELU_BN,
     name: str | None = None,
@@ -77,7 +77,7 @@ def dense_block(
         x: `(batch, height, width, channels)`.
         depth: number of dense layers.
         growth: channels that each of them adds.
-        ratio: width of their 1×1 convolutions, as a multiple of `growth`; `None` to leave them out.
+        expansion: width of their 1×1 convolutions, as a multiple of `growth`; `None` to leave them out.
         dropout: the share of features left out after each convolution in training.
         style: see `kblocks.style`.
         name: the prefix; the layers get `{name}_unit1`, `{name}_unit2`, …
@@ -97,7 +97,7 @@ def dense_block(
     check.positive(depth, "depth")
     part = scope(name, "dense_block")
     for i in range(1, depth + 1):
-        x = dense_layer(x, growth, ratio=ratio, dropout=dropout, style=style, name=part(f"unit{i}"))
+        x = dense_layer(x, growth, expansion=expansion, dropout=dropout, style=style, name=part(f"unit{i}"))
     return x
 
 
