@@ -32,10 +32,11 @@ os.environ |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 from benchmarks import throughput  # noqa: E402, first: it imports Keras
 
 # isort: split
-from benchmarks import compare, records  # noqa: E402
+from benchmarks import compare, records  # noqa: E402, F401, of compare its flag
 from benchmarks.cli import job as options  # noqa: E402
 from benchmarks.cli.launch import launch  # noqa: E402
 from benchmarks.peers import keras_applications as peers  # noqa: E402
+from benchmarks.reporting import significance  # noqa: E402
 from benchmarks.terminal import console  # noqa: E402
 from benchmarks.terminal.errors import UsageError, do_each  # noqa: E402
 
@@ -65,11 +66,11 @@ def main() -> None:
                 if FLAGS.out:
                     records.append(FLAGS.out, record)
                 advance(1, f"{('ours', 'peer')[side]} {record['images_per_second']:,.0f} images/s")
-    both = (compare.sides(name, sides_records[side], ACROSS) for name, side in (("the peer", 1), ("our side", 0)))
-    (row,) = compare.judge(compare.pair(*both, ACROSS))
+    both = (significance.sides(name, sides_records[side], ACROSS) for name, side in (("the peer", 1), ("our side", 0)))
+    (row,) = significance.judge(significance.pair(*both, ACROSS))
     record = summary(row, *(side[0] for side in sides_records))
     do_each(lambda: records.append(FLAGS.out, record) if FLAGS.out else None, lambda: show(record))
-    if FLAGS.fail_below is not None and compare.fails(row, FLAGS.fail_below):
+    if FLAGS.fail_below is not None and significance.fails(row, FLAGS.fail_below):
         console.say(f"failed: the ratio is below --fail_below={FLAGS.fail_below:g}")
         raise SystemExit(2)
 
@@ -91,9 +92,9 @@ def sides() -> tuple[tuple[list[str], dict[str, str]], tuple[list[str], dict[str
         raise UsageError(f"--peer={peer} takes our side with --input=resident; got {FLAGS.input}")
     if peer == "fit" and FLAGS.augment:
         raise UsageError("--peer=fit does not augment, so that --augment would compare different work")
-    compare.check_floor()
-    if FLAGS.runs >= compare.RUNS:
-        compare.check_scipy()
+    significance.check_floor(FLAGS.fail_below)
+    if FLAGS.runs >= significance.RUNS:
+        significance.check_scipy()
     FLAGS.peer = None
     throughput.check()
     FLAGS.peer = peer
@@ -136,7 +137,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -
     return record
 
 
-def summary(row: compare.Row, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+def summary(row: significance.Row, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     """The record of the comparison."""
     low, high = row.interval
     shared = ("version", "arch", "overrides", "dataset", "data", "batch_size", "augment", "mode", "dtype_policy")
