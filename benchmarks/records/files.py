@@ -121,9 +121,7 @@ def _numbered(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
             raise UsageError(f"{path}, line {number}, is no record of these scripts")
         version = record.get("version") or 1
         if not isinstance(version, int) or version > schema.VERSION:
-            raise UsageError(
-                f"{path}, line {number}, is of version {version}; this reads versions up to {schema.VERSION}"
-            )
+            raise UsageError(f"{path}, line {number}, is of version {version}; this reads up to {schema.VERSION}")
         found += 1
         yield number, record
     if skipped and not found:

@@ -1,13 +1,14 @@
 """When two runs are the same: the fields of `schema` that identify a run, in normal form."""
 
 import textwrap
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.records.schema import CONFIGURATION, DEVICE, SOFTWARE, TRAINING, Identity, Record, identifying
 
-Values = dict[str, Hashable]
+Values = dict[str, Any]
+"""Hashable values by field."""
 
 FIELDS = (*(field.name for field, _ in identifying(CONFIGURATION)), "device")
 """What a rate depends on: the keys of `configuration`."""

@@ -86,6 +86,10 @@ def by_key(value: Any, record: Record) -> str | None:
     return " ".join(f"{key}={value}" for key, value in sorted((value or {}).items())) or None
 
 
+def start_of_hash(value: Any, record: Record) -> str | None:
+    return None if value is None else str(value)[:12]
+
+
 def without_path(value: Any, record: Record) -> str:
     return str(value).partition(":")[0]
 
@@ -113,7 +117,7 @@ def of_keras_and_backend(value: Any, record: Record) -> tuple[str, str]:
 
 
 def short(value: Any, record: Record) -> str:
-    return (value or "unknown")[:7]
+    return str(value or "unknown")[:7]
 
 
 def as_flag(value: Any, record: Record) -> bool:
@@ -177,7 +181,7 @@ EVERY = (
     Field("version", SCRIPTS, OPTIONAL, count, "version of the record's form"),
     Field("arch", SCRIPTS, ALWAYS, text, "name of the architecture", CONFIGURATION),
     Field("model_hash", SCRIPTS, OPTIONAL, text, "SHA-256 of the file or function of a network of one's own; else "
-          "`null`", CONFIGURATION),
+          "`null`", CONFIGURATION, start_of_hash),
     Field("overrides", SCRIPTS, ALWAYS, each(text), "`KEY=VALUE` overrides of its spec; of a key given twice the last "
           "counts, in any order", CONFIGURATION, last_of_each_key),
     Field("script", SCRIPTS, ALWAYS, script, "`train`, `throughput` or `versus`", CONFIGURATION),
@@ -302,10 +306,12 @@ ENVIRONMENT = (
 # fmt: on
 
 
+TABLES = (EVERY, TRAINED, TIMED, COMPARED)
+
+
 def fields(script: str) -> dict[str, Field]:
     """The fields of a script's records, by name."""
-    rows = (row for table in (EVERY, TRAINED, TIMED, COMPARED) for row in table)
-    return {row.name: row for row in rows if script in row.scripts}
+    return {field.name: field for table in TABLES for field in table if script in field.scripts}
 
 
 def identifying(group: Identity) -> Iterator[tuple[Field, bool]]:
@@ -334,18 +340,19 @@ def check(record: Record) -> None:
     """Raises a `ValueError` that names a field which is missing or not of its form."""
     if not script(record.get("script")):
         raise ValueError(_wrong("script", record))
-    has_figures = record["status"] == "ok"
-    _check(record, fields(record["script"]).values(), has_figures)
-    _check(record["environment"], ENVIRONMENT, has_figures)
+    for table in TABLES:
+        _check(record, table, record)
+    _check(record["environment"], ENVIRONMENT, record)
     for one, other, alike in PAIRS:
         if alike(record.get(one)) != alike(record.get(other)):
             raise ValueError(f"{one!r} and {other!r} don't go together")
 
 
-def _check(values: Record, rows: Iterable[Field], has_figures: bool) -> None:
-    for field in rows:
+def _check(values: Record, table: Iterable[Field], record: Record) -> None:
+    needed = (ALWAYS, IF_OK) if record["status"] == "ok" else (ALWAYS,)
+    for field in table:
         value = values.get(field.name)
-        is_needed = field.needed is ALWAYS or (field.needed is IF_OK and has_figures)
+        is_needed = record["script"] in field.scripts and field.needed in needed
         if is_needed if value is None else not field.form(value):
             raise ValueError(_wrong(field.name, values))
 

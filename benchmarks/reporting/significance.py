@@ -112,7 +112,7 @@ def pair(a: Mapping[Key, Side], b: Mapping[Key, Side], across: Sequence[str]) ->
         UsageError: there are none, or a configuration of one file is in the other on another device.
     """
     lone = itertools.product(*([mine[key] for key in mine if key not in theirs] for mine, theirs in ((a, b), (b, a))))
-    apart = sorted(((differing(*both, across), both) for both in lone), key=lambda each: len(each[0]))
+    apart = sorted(((differing(x, y, across), (x, y)) for x, y in lone), key=lambda each: len(each[0]))
     rows = [Row(side, b[key]) for key, side in a.items() if key in b]
     moved = [each for each in apart if each[0] == ["device"]]
     if rows and not moved:
