@@ -25,7 +25,7 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import compare, peers, records, throughput
+from benchmarks import compare, peers, records, throughput  # noqa: F401, of compare its flags
 from benchmarks.cli import options
 from benchmarks.cli.launch import launch
 from benchmarks.reporting import significance
@@ -97,7 +97,7 @@ def sides() -> tuple[Side, Side]:
         raise UsageError(f"--peer={peer.name} does not augment, so that --augment would compare different work")
     if peer.name.startswith("torch"):
         peers.check_network("torch", settings.network or throughput.ARCH)
-    compare.check_fail_below()
+    significance.check_floor(FLAGS.fail_below)
     if FLAGS.runs >= significance.RUNS:
         significance.check_scipy()
     shared = given(OWN)
