@@ -67,8 +67,8 @@ def main() -> None:
                 if FLAGS.out:
                     records.append(FLAGS.out, record)
                 advance(1, f"{side.name} {record['images_per_second']:,.0f} images/s")
-    both = (significance.sides(side.name, found[side.name], ACROSS) for side in (theirs, ours))
-    (row,) = significance.judge(significance.pair(*both, ACROSS))
+    a, b = (significance.sides(side.name, found[side.name], ACROSS) for side in (theirs, ours))
+    (row,) = significance.judge(significance.pair(a, b, ACROSS))
     record = summary(row, found[ours.name][0], found[theirs.name][0])
     do_each(lambda: records.append(FLAGS.out, record) if FLAGS.out else None, lambda: show(record))
     if FLAGS.fail_below is not None and significance.fails(row, FLAGS.fail_below):
