@@ -87,7 +87,7 @@ def test_on_cpu_there_are_no_figures_of_a_gpu(fake_backend, monkeypatch, name, m
         ("torch", fake_torch(cuda=None), None),
     ],
 )
-def test_tf32_is_told_by_settings_and_device(fake_backend, monkeypatch, name, module, tf32):
+def test_tf32_depends_on_settings_and_device(fake_backend, monkeypatch, name, module, tf32):
     fake_backend(name, module)
     assert backends.current().may_use_tf32() is tf32
     assert environment.machine()["tf32"] is tf32
@@ -191,29 +191,29 @@ else:
     ]
 # As a layer of Keras passes them on.
 attempts.append(lambda: keras.layers.ZeroPadding2D(2**23)(keras.ops.zeros((1, 1, 1, 1))))
-told = []
+found = []
 for group in (attempts, others):
-    told.append([])
+    found.append([])
     for attempt in group:
         try:
             attempt()
         except BaseException as error:
-            told[-1].append([backends.is_out_of_memory(error), type(error).__name__, str(error)])
+            found[-1].append([backends.is_out_of_memory(error), type(error).__name__, str(error)])
         else:
             raise SystemExit("an attempt did not fail")
-print(json.dumps(told))
+print(json.dumps(found))
 """
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_real_errors_are_told_apart(backend):
+def test_real_errors_are_distinguished(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     if backend == "tensorflow" and not Path("/dev/full").exists():
         pytest.skip("the system has no /dev/full")
     out_of_memory, others = last_line(RUN_OUT, KERAS_BACKEND=backend, CUDA_VISIBLE_DEVICES="")
-    assert [told for told, *_ in out_of_memory] == [True] * len(out_of_memory), out_of_memory
-    assert [told for told, *_ in others] == [False] * len(others), others
+    assert [is_memory for is_memory, *_ in out_of_memory] == [True] * len(out_of_memory), out_of_memory
+    assert [is_memory for is_memory, *_ in others] == [False] * len(others), others
 
 
 def test_numpy_and_python_run_out():
