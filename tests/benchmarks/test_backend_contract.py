@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.process import ROOT, python
 
 from benchmarks import backends
 from benchmarks.measure import environment, nvidia
-from tests.benchmarks.fakes import FakeNvml, fake_jax, fake_tensorflow, fake_torch
+from tests.support.fakes import FakeNvml, fake_jax, fake_tensorflow, fake_torch
+from tests.support.process import ROOT, python
 
 
 def last_line(script, **variables):

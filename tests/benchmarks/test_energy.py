@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from benchmarks.measure.energy import Energy
-from tests.benchmarks.fakes import FakeNvml, fake_jax, fake_tensorflow, fake_torch
+from tests.support.fakes import FakeNvml, fake_jax, fake_tensorflow, fake_torch
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.process import python
 
 from benchmarks.measure import environment, memory
+from tests.support.process import python
 
 MIB = 2**20
 
