@@ -25,7 +25,7 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import compare, peers, records, throughput
+from benchmarks import compare, peers, records, throughput  # noqa: F401, of compare its flags
 from benchmarks.cli import options
 from benchmarks.cli.launch import launch
 from benchmarks.reporting import significance
@@ -67,8 +67,8 @@ def main() -> None:
                 if FLAGS.out:
                     records.append(FLAGS.out, record)
                 advance(1, f"{side.name} {record['images_per_second']:,.0f} images/s")
-    both = (significance.sides(side.name, found[side.name], ACROSS) for side in (theirs, ours))
-    (row,) = significance.judge(significance.pair(*both, ACROSS))
+    a, b = (significance.sides(side.name, found[side.name], ACROSS) for side in (theirs, ours))
+    (row,) = significance.judge(significance.pair(a, b, ACROSS))
     record = summary(row, found[ours.name][0], found[theirs.name][0])
     do_each(lambda: records.append(FLAGS.out, record) if FLAGS.out else None, lambda: show(record))
     if FLAGS.fail_below is not None and significance.fails(row, FLAGS.fail_below):
@@ -97,7 +97,7 @@ def sides() -> tuple[Side, Side]:
         raise UsageError(f"--peer={peer.name} does not augment, so that --augment would compare different work")
     if peer.name.startswith("torch"):
         peers.check_network("torch", settings.network or throughput.ARCH)
-    compare.check_fail_below()
+    significance.check_floor(FLAGS.fail_below)
     if FLAGS.runs >= significance.RUNS:
         significance.check_scipy()
     shared = given(OWN)

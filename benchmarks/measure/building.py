@@ -32,8 +32,14 @@ def networks(patterns: list[str]) -> list[str]:
 
 
 def both(arch: str, times: int) -> tuple[Built, Built]:
-    """Ours and the network of keras.applications, each built `times` times with random weights."""
+    """Ours and the network of keras.applications, each built `times` times with random weights.
+
+    Args:
+        arch: one of `networks`.
+        times: number of timed builds of each.
+    """
     row = architectures.variant(arch)
+    assert row.keras is not None
     ours = partial(architectures.create, arch, **_like_keras(arch, row.spec))
     first, second = alternate(times, ours, partial(row.keras, weights=None))
     return first, second

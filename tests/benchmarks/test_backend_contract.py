@@ -315,9 +315,6 @@ MAY_IMPORT = {
     "torch": {"backends/torch.py", "engines/torch.py", "peers/plain_torch.py"},
 }
 MAY_IMPORT = {name: {f"benchmarks/{file}" for file in files} for name, files in MAY_IMPORT.items()}
-# Who may decide by the backend's name; a record holds it.
-MAY_ASK = {"benchmarks/engines/__init__.py"}
-
 SOURCES = sorted(path for name in ("kblocks", "architectures", "benchmarks") for path in (ROOT / name).rglob("*.py"))
 
 
@@ -361,7 +358,7 @@ def names_compared(text):
 def test_a_backend_is_known_only_where_it_may(path):
     text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
     assert [backend for backend in backends_imported(text) if name not in MAY_IMPORT[backend]] == []
-    if not name.startswith("benchmarks/backends/") and name not in MAY_ASK:
+    if not name.startswith("benchmarks/backends/"):
         assert names_compared(text) == []
 
 

@@ -273,7 +273,7 @@ def test_plots_without_data_are_left_out_with_a_sentence(drawn):
     ):
         made, figures = drawn(*found)
         assert set(figures) == some
-        left_out = {plot.name for plot in made if plot.text.startswith("Left out: ")}
+        left_out = {plot.name for plot in made if plot.text.startswith("Omitted: ")}
         assert left_out == names - {name.removesuffix("_1") for name in some}
     made, figures = drawn(record(peak_flops_per_second=None, peak_bytes_per_second=None, peak_share=None))
     assert "roofline" not in figures
