@@ -1,6 +1,5 @@
 """Data sets of tensorflow-datasets: prepared on disk, or downloaded and prepared."""
 
-import contextlib
 import os
 import re
 from importlib.util import find_spec
@@ -77,14 +76,11 @@ def locate(dataset: str, folder: Path) -> tuple[Path, Path | None]:
 def _import(dataset: str) -> Any:
     try:
         with quiet.start_up():
-            import keras
-            import tensorflow as tf
+            from benchmarks.backends.tensorflow import for_input
+
+            tf = for_input()
             import tensorflow_datasets as tfds
 
-            if keras.backend.backend() != "tensorflow":
-                # The images are only read by TensorFlow: it must not take the memory of a GPU that another computes on.
-                with contextlib.suppress(RuntimeError):  # too late: its devices are in use already
-                    tf.config.set_visible_devices([], "GPU")
             tf.config.list_logical_devices()
     except ImportError as error:
         raise UsageError(

@@ -1,9 +1,11 @@
-"""Records: one JSON object a line that tells what was run, on what, and what came out."""
+"""Files of records: one JSON object per line, appended whole or not at all."""
 
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +13,40 @@ from benchmarks.records import schema
 from benchmarks.terminal.console import note
 from benchmarks.terminal.errors import UsageError
 
-VERSION = 3
-
 
 def check_writable(path: str, flag: str = "out") -> None:
-    """Raises a `UsageError` now if the file that a flag names can't be written later."""
-    target, folder = Path(path), Path(path).resolve().parent
-    if not os.path.isdir(folder):
+    """Raises a `UsageError` now if the file that a flag names can't be written later; nothing is changed.
+
+    A file may be a regular file, a pipe, or a character device that accepts an empty write, as /dev/stdout on a
+    terminal and /dev/null do and /dev/full does not.
+    """
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
         raise UsageError(f"--{flag}={path}: there is no folder {folder}")
+    mode: int | None = None
     try:
-        target.stat()
+        mode = Path(path).stat().st_mode
     except FileNotFoundError:
-        target = folder
+        pass
     except OSError as error:
         raise UsageError(f"--{flag}={path} can't be written: {error.strerror}") from None
-    if Path(path).is_dir() or not os.access(target, os.W_OK):
-        raise UsageError(f"--{flag}={path} can't be written")
+    is_device = mode is not None and stat.S_ISCHR(mode)
+    if mode is not None and not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or is_device):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no file"
+        raise UsageError(f"--{flag}={path} can't be written: it is {kind}")
+    if not os.access(folder if mode is None else path, os.W_OK):
+        raise UsageError(f"--{flag}={path} can't be written: no permission")
+    try:
+        if mode is None:
+            tempfile.TemporaryFile(dir=folder).close()  # not the file itself, which another process may be making
+        elif is_device:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY)
+            try:
+                os.write(descriptor, b"")
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise UsageError(f"--{flag}={path} can't be written: {error.strerror}") from None
 
 
 def append(path: str, record: Mapping[str, Any]) -> None:
@@ -39,7 +59,7 @@ def append(path: str, record: Mapping[str, Any]) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed; another process may write too
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                line = b"\n" + line  # what something else left half written spoils no line but its own
+                line = b"\n" + line  # an incomplete line stays a line of its own
             if os.write(descriptor, line) != len(line):
                 os.ftruncate(descriptor, size)
                 raise UsageError(f"--out={path}: the disk is full")
@@ -50,46 +70,26 @@ def append(path: str, record: Mapping[str, Any]) -> None:
 
 
 def read(path: str) -> list[dict[str, Any]]:
-    """The records of a JSON Lines file; a last line that is being written, or never was to its end, is left out.
+    """The records of a JSON Lines file; lines that are not JSON, as one whose writer was killed, are skipped.
 
     Raises:
-        UsageError: there is no such file, or a line is no record; it is named.
+        UsageError: there is no such file; a line is JSON but no record, or of a later version; or no line is a record.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} can't be read: {error}") from None
-    lines = text.splitlines()
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            if number == len(lines) and not text.endswith("\n"):
-                note(f"{path}, line {number}, is written by half and left out")
-                break
-            record = None
-        if not isinstance(record, dict) or "script" not in record:
-            raise UsageError(f"{path}, line {number}, is no record of these scripts")
-        version = record.get("version") or 1
-        if not isinstance(version, int) or version > VERSION:
-            raise UsageError(f"{path}, line {number}, is of version {version}; this reads up to {VERSION}")
-        found.append(record)
-    return found
+    return [record for _, record in _numbered(path)]
 
 
 def gather(paths: Iterable[str]) -> list[list[dict[str, Any]]]:
-    """The records of each file, checked; one that several lines hold, of one file or of several, is the first's alone.
+    """The records of each file, checked; equal ones, of one file or of several, are the first's alone.
 
     Raises:
-        UsageError: a file can't be read, or a line lacks what is read of it.
+        UsageError: a file can't be read, or a record lacks a field or has it in another form.
     """
     seen, found = set(), []
     for path in paths:
-        found.append(mine := [])
-        for number, record in enumerate(read(path), 1):
-            for field, value in schema.UNTOLD.items():
-                record.setdefault(field, value)
+        mine: list[dict[str, Any]] = []
+        found.append(mine)
+        for number, record in _numbered(path):
+            schema.complete(record)
             try:
                 schema.check(record)
             except ValueError as error:
@@ -101,8 +101,35 @@ def gather(paths: Iterable[str]) -> list[list[dict[str, Any]]]:
     return found
 
 
+def _numbered(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The records of a file, each with the number of its line."""
+    try:
+        lines = Path(path).read_bytes().split(b"\n")
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error}") from None
+    skipped = found = 0
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            note(f"{path}, line {number}, is incomplete or no JSON, and is skipped")
+            skipped += 1
+            continue
+        if not isinstance(record, dict) or "script" not in record:
+            raise UsageError(f"{path}, line {number}, is no record of these scripts")
+        version = record.get("version") or 1
+        if not isinstance(version, int) or version > schema.VERSION:
+            raise UsageError(f"{path}, line {number}, is of version {version}; this reads up to {schema.VERSION}")
+        found += 1
+        yield number, record
+    if skipped and not found:
+        raise UsageError(f"{path} holds no record of these scripts")
+
+
 def describe(record: Mapping[str, Any]) -> str:
-    """Backend and device in a few words."""
+    """Backend, device and dtype policy in a few words."""
     environment = record["environment"]
     where = environment["device"]
     if where == "CPU":

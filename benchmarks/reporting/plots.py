@@ -1,7 +1,7 @@
 """Plots of a section's rows, as SVG: the same rows give the same bytes.
 
-A colour with a marker stands for the means by which steps were run, the same in all plots of a report; panels and
-labels name the networks.
+A colour and a marker stand for how steps were run (`Row.how`), the same in all plots of a report; panels and labels
+name the networks.
 """
 
 import functools
@@ -19,16 +19,16 @@ from benchmarks.measure import stats
 from benchmarks.reporting.summary import Row, Section, group, network, rounded
 from benchmarks.terminal.errors import UsageError
 
-# Told apart by all eyes: Okabe and Ito, "Color Universal Design", 2008, without its yellow, which is faint on white.
+# Safe for colour blindness: Okabe and Ito, "Color Universal Design", 2008, without its yellow, which is faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "<", "X", ">", "p", "h")
 GREY, FAINT = "#555555", "#bbbbbb"
 WIDTH = 9.0  # inches, of every plot
 LINE_HEIGHT = 0.16  # inches, of a label
-BARS = 44  # of a plot of step times: more would not fit a printed page
-DOTS = 60  # of a row of step times: more would not be told apart
-LABELS = 30  # of a roofline: of more rows only the fastest of each line is named
-STYLE = {
+BARS = 44  # in a plot of step times; more would not fit a printed page
+DOTS = 60  # in a row of step times; more would overlap
+LABELS = 30  # in a roofline; of more rows only the fastest of each line has one
+STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": GREY,
     "axes.grid": True,
@@ -40,28 +40,28 @@ STYLE = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "lines.markersize": 5,
-    "svg.fonttype": "path",  # letters would be set in whatever font a reader has, and not fit
+    "svg.fonttype": "path",  # as text, letters would be in the reader's font, and not fit
     "svg.hashsalt": "kblocks",
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
 STEP_TIMES = (
-    "The bar goes from the 5th to the 95th percentile of the steps, the tick is the median, and on the left a thin "
-    "line reaches to the fastest and the slowest block. On the right the same over the median: a dot is a block of "
-    f"steps that were timed as one, at its mean step (of more than {DOTS}, as many of all ranks), and an arrow at the "
-    "edge stands for blocks beyond it. Labels give network, data and batch size."
+    "The bar is from the 5th to the 95th percentile of the step times, the tick is the median, and on the left a thin "
+    "line extends to the fastest and the slowest block. On the right the same, divided by the median: a dot is the "
+    f"mean step time of a block of steps that were timed as one (at most {DOTS}, evenly spaced by rank), and an arrow "
+    "at the edge stands for blocks outside the plot. Labels give network, data and batch size."
 )
 ROOFLINE = (
-    "The roof is the best that was measured on this device: a large matrix product in each precision, and a pass over "
-    "a large array. Time alone does not tell how many bytes a step moved, so each row is a line over all intensities "
-    "that it may have had: from the slope, left of which memory would have been faster than it is, to the marker, "
-    "where the products of a step move the least they can. A dashed line with a hollow marker has no such bound in its "
-    "record. A marker left of the slope tells that a cache held what the products read and wrote. Labels give network "
-    f"and batch size; of more than {LABELS} rows, for the fastest of each line."
+    "The roof is the highest measured on this device: FLOP/s of a large matrix product in each precision, and memory "
+    "bandwidth over a large array. Step times alone do not determine how many bytes a step moved, so each row is a "
+    "line over its possible arithmetic intensities: from the slope, which is the limit of memory bandwidth, to the "
+    "marker, where the products of a step move the fewest bytes possible. A dashed line with a hollow marker has no "
+    "such bound in its record. A marker left of the slope means that a cache held what the products read and wrote. "
+    f"Labels give network and batch size; of more than {LABELS} rows, for the fastest of each line."
 )
 
 Looks = Mapping[str, tuple[str, str]]
-"""Colour and marker by the means of a run."""
+"""Colour and marker for each `Row.how`."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class Plot:
     """A plot, or why there is none.
 
     Attributes:
-        name: of its file, without the ending.
-        title: what against what.
-        text: how to read it; of a plot that is left out, why.
-        svg: the picture; `None` of a plot that is left out.
+        name: name of its file, without the suffix.
+        title: title.
+        text: how to read it; without a picture, why there is none.
+        svg: the picture, or `None`.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Plot:
 
 
 class Point(NamedTuple):
-    """A row in a plot against throughput, how high it stands, and its label if it has one."""
+    """A row in a plot against throughput, its y value, and its label if it has one."""
 
     row: Row
     y: float
@@ -90,8 +90,8 @@ class Point(NamedTuple):
 
 
 def looks(rows: Sequence[Row]) -> Looks:
-    """A look for each means, in the order in which they come."""
-    # Seven colours and eleven markers have no common divisor: 77 pairs before one comes again.
+    """A look for each `Row.how`, in their order."""
+    # Seven colours and eleven markers have no common divisor: 77 pairs before one repeats.
     pairs = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
     return dict(zip(dict.fromkeys(row.how for row in rows), pairs, strict=False))
 
@@ -107,11 +107,11 @@ def plots(section: Section, looks: Looks) -> Iterator[Plot]:
 
 
 def batch_sizes(rows: Sequence[Row], looks: Looks) -> Plot:
-    """Throughput against batch size: a panel for each network, a line for each means."""
+    """Throughput against batch size: a panel for each network, a line for each `Row.how`."""
     name, title = "batch_sizes", "Throughput against batch size"
     rows = [row for row in rows if row.is_timed]
     if not any(row.is_ok for row in rows):
-        return Plot(name, title, "Left out: no steps were timed.")
+        return Plot(name, title, "Omitted: no steps were timed.")
     panels = group(rows, network)
     columns = min(3, len(panels))
     lines = math.ceil(len(panels) / columns)
@@ -125,9 +125,9 @@ def batch_sizes(rows: Sequence[Row], looks: Looks) -> Plot:
         figure.supylabel("throughput, images/s", fontsize=9)
         _legend(figure, rows, looks)
 
-    text = "Bars are the intervals. Each panel has a scale of its own, from zero."
+    text = "Bars are 95 % confidence intervals. Each panel has its own scale, from zero."
     if not all(row.is_ok for row in rows):
-        text += " A cross below zero is a batch size that was tried and gave no figures."
+        text += " A cross below zero is a batch size without a measurement."
     return Plot(name, title, text, _svg(0.6 + 2.4 * lines + _legend_height(rows), paint))
 
 
@@ -158,7 +158,7 @@ def _paint_batch_sizes(axes: Any, rows: Sequence[Row], looks: Looks) -> None:
 
 
 def scores(rows: Sequence[Row], looks: Looks) -> Plot:
-    """Test score against throughput: a panel for what was scored alike."""
+    """Test score against throughput: a panel for each data set and metric."""
     name, title = "scores", "Test score against throughput"
     panels: dict[tuple[str, str], list[Point]] = {}
     for row in rows:
@@ -167,10 +167,10 @@ def scores(rows: Sequence[Row], looks: Looks) -> Plot:
             text = f"{row.settings['network']}, {row.settings['batch_size']:,}"
             point = Point(row, 100 * score, text)
             panels.setdefault((row.settings["dataset"], f"test {metric}, %"), []).append(point)
-    # A single point shows nothing that the table does not.
+    # A single point adds nothing to the table.
     panels = {key: points for key, points in panels.items() if len(points) > 1}
     if not panels:
-        return Plot(name, title, "Left out: no two rows were scored on the same data.")
+        return Plot(name, title, "Omitted: no two rows have a score on the same data.")
     return Plot(name, title, "Labels give network and batch size.", _against_rate(panels, looks))
 
 
@@ -180,19 +180,19 @@ def sizes(rows: Sequence[Row], looks: Looks) -> Plot:
     timed = group([row for row in rows if row.is_timed], lambda row: (network(row), row.how))
     best = group([max(same, key=lambda row: row.rate) for same in timed.values()], network)
     if len(best) < 2:
-        return Plot(name, title, "Left out: fewer than two networks were timed.")
+        return Plot(name, title, "Omitted: fewer than two networks were timed.")
     points = []
     for which, same in best.items():
         fastest = max(same, key=lambda row: row.rate)
         points += [
-            Point(row, row.figure("trainable_params"), ", ".join(which) if row is fastest else None) for row in same
+            Point(row, row.known("trainable_params"), ", ".join(which) if row is fastest else None) for row in same
         ]
-    text = "Each network, by each means, at its fastest batch size. Bars are the intervals."
+    text = "Each network at its fastest batch size. Bars are 95 % confidence intervals."
     return Plot(name, title, text, _against_rate({("", "parameters"): points}, looks))
 
 
 def _against_rate(panels: Mapping[tuple[str, str], Sequence[Point]], looks: Looks) -> str:
-    """Points over their rates; panels by their title and what the points' heights are."""
+    """Points against their rates; panels by title and label of the y axis."""
     heights = [max(2.6, LINE_HEIGHT * sum(point.text is not None for point in points)) for points in panels.values()]
     rows = [point.row for points in panels.values() for point in points]
 
@@ -207,7 +207,7 @@ def _against_rate(panels: Mapping[tuple[str, str], Sequence[Point]], looks: Look
             if what == "parameters":
                 _decades(axes.yaxis, [y for _, y, _ in points])
             named = [point for point in points if point.text is not None]
-            _labels(axes, height, [(row.rate, y) for row, y, _ in named], [point.text for point in named])
+            _labels(axes, height, [(row.rate, y) for row, y, _ in named], [text or "" for *_, text in named])
         _legend(figure, rows, looks)
 
     return _svg(sum(heights) + 0.7 * len(panels) + _legend_height(rows), paint)
@@ -218,7 +218,7 @@ def step_times(rows: Sequence[Row], looks: Looks) -> Iterator[Plot]:
     name, title = "step_times", "Step times"
     timed = [row for row in rows if row.blocks[0]]
     if not timed:
-        yield Plot(name, title, "Left out: no blocks of steps were timed.")
+        yield Plot(name, title, "Omitted: no blocks of steps were timed.")
         return
     pages: list[list[list[Row]]] = [[]]
     for mine in group(timed, lambda row: (network(row), row.settings["batch_size"])).values():
@@ -235,9 +235,9 @@ def step_times(rows: Sequence[Row], looks: Looks) -> Iterator[Plot]:
 def _paint_step_times(page: Sequence[Sequence[Row]], looks: Looks, figure: Any) -> None:
     both = left, right = figure.subplots(1, 2, sharey=True)
     rows = [row for mine in page for row in mine]
-    times = {row: np.sort(1000 * np.divide(*reversed(row.blocks))) for row in rows}
+    times = {row: np.sort(1000 * np.divide(row.blocks[1], row.blocks[0])) for row in rows}
     marks = {row: list(stats.percentiles(*row.blocks).values())[:3] for row in rows}
-    # One block that something disturbed must not squeeze all others.
+    # One disturbed block must not compress all others.
     first = min(low / middle for low, middle, _ in marks.values())
     last = max(high / middle for _, middle, high in marks.values())
     edges = first - 0.2 * (last - first) - 0.01, last + 0.2 * (last - first) + 0.01
@@ -266,7 +266,7 @@ def _paint_step_times(page: Sequence[Sequence[Row]], looks: Looks, figure: Any) 
         place += 1
     for axes in both:
         axes.grid(visible=False, axis="y")
-    _decades(left.xaxis, np.concatenate(list(times.values())))
+    _decades(left.xaxis, [each[end] for each in times.values() for end in (0, -1)])
     left.set(xlabel="a step, ms", ylim=(place - 1, -1))
     left.set_yticks(list(labels), list(labels.values()))
     right.set(xlabel="a step over the median step", xlim=edges)
@@ -275,15 +275,15 @@ def _paint_step_times(page: Sequence[Sequence[Row]], looks: Looks, figure: Any) 
 
 
 def roofline(rows: Sequence[Row], looks: Looks) -> Plot:
-    """Arithmetic a second against arithmetic a byte, under the measured ceilings."""
+    """FLOP/s against arithmetic intensity, under the measured peaks."""
     name, title = "roofline", "Roofline"
     rows = [row for row in rows if row.figure("peak_flops_per_second") and row.figure("peak_bytes_per_second")]
     if not rows:
-        return Plot(name, title, "Left out: no ceilings were measured.")
+        return Plot(name, title, "Omitted: no peaks were measured.")
     named = rows
     if len(rows) > LABELS:
         lines = group(rows, lambda row: (network(row), row.how)).values()
-        named = [max(line, key=lambda row: row.figure("flops_per_second")) for line in lines]
+        named = [max(line, key=lambda row: row.known("flops_per_second")) for line in lines]
     height = max(4.0, LINE_HEIGHT * len(named))
     paint = functools.partial(_paint_roofline, rows, named, height, looks)
     return Plot(name, title, ROOFLINE, _svg(height + 0.8 + _legend_height(rows), paint))
@@ -291,14 +291,14 @@ def roofline(rows: Sequence[Row], looks: Looks) -> Plot:
 
 def _paint_roofline(rows: Sequence[Row], named: Sequence[Row], height: float, looks: Looks, figure: Any) -> None:
     axes = figure.subplots()
-    roofs = {precision: same[0].peak for precision, same in group(rows, lambda row: row.settings["precision"]).items()}
+    precisions = group(rows, lambda row: row.settings["precision"])
+    roofs = {name: max(row.peak or row.own_peak or 0.0 for row in same) for name, same in precisions.items()}
     prefix, unit = ("T", 1e12) if max(roofs.values()) > 1e13 else ("G", 1e9)
-    slope = max(row.figure("peak_bytes_per_second") for row in rows) / unit
+    slope = max(row.known("peak_bytes_per_second") for row in rows) / unit
     roofs = {precision: roof / unit for precision, roof in roofs.items()}
-    reached = [row.figure("flops_per_second") / unit for row in rows]
-    bounds = [
-        row.figure("bytes_per_step") and row.figure("flops_per_step") / row.figure("bytes_per_step") for row in rows
-    ]
+    reached = [row.known("flops_per_second") / unit for row in rows]
+    moved = [row.figure("bytes_per_step") for row in rows]
+    bounds = [size and row.known("flops_per_step") / size for row, size in zip(rows, moved, strict=True)]
     intensities = [*filter(None, bounds), *(rate / slope for rate in reached)]
     _decades(axes.xaxis, [min(intensities), 8 * max(roofs.values()) / slope, max(intensities)])
     _decades(axes.yaxis, [min(reached), 1.6 * max(roofs.values()), max(reached)])
@@ -329,9 +329,10 @@ def _paint_roofline(rows: Sequence[Row], named: Sequence[Row], height: float, lo
 
 
 def _errors(rows: Sequence[Row]) -> np.ndarray:
-    """How far the intervals reach below and above the rates; nowhere where there is none."""
+    """Lengths of the intervals below and above the rates; 0 where there is no interval."""
     ends = [[row.rate if end is None else end for end in row.interval] for row in rows]
-    return np.abs(np.transpose(ends) - [row.rate for row in rows])
+    lengths: np.ndarray = np.abs(np.transpose(ends) - [row.rate for row in rows])
+    return lengths
 
 
 def _labels(axes: Any, height: float, points: Sequence[tuple[float, float]], texts: Sequence[str]) -> None:

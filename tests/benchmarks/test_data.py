@@ -22,11 +22,11 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from tests.process import python
 
 from benchmarks import data
 from benchmarks.data import network
 from benchmarks.terminal.errors import UsageError
-from tests.process import python
 
 NPZ_TESTS, NPZ_TRAINS = 6, 12
 SAID = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}

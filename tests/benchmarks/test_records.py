@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks import records
 from benchmarks.terminal.errors import UsageError
-from tests.benchmarks.made import record
-from tests.process import start
+from tests.support.process import start
+from tests.support.records import record
 
 WRITE = """
 import sys

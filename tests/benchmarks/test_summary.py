@@ -11,7 +11,7 @@ from benchmarks import records
 from benchmarks.measure import stats
 from benchmarks.reporting import summary
 from benchmarks.terminal.errors import UsageError
-from tests.benchmarks.made import ENVIRONMENT, compared, record, trained
+from tests.support.records import ENVIRONMENT, compared, record, trained
 
 
 def test_runs_of_one_configuration_are_a_row_with_the_median_rate(rows):

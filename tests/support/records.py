@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from benchmarks.records.schema import COMPARISON
+from benchmarks.records import schema
 
 ENVIRONMENT = {
     "time": "2030-01-01T00:00:00+00:00", "device": "CPU", "device_count": 1, "driver": None, "cuda": None,
-    "tf32": False, "memory_bytes": 2**34, "cpu": "Abacus 9", "cpu_cores": 2, "platform": "Linux", "python": "3.12.0",
+    "tf32": False, "memory_bytes": 2**34, "cpu": "Abacus 9", "cpu_cores": 2, "cpu_flags": ["abc", "xyz"],
+    "kernel": "6.1", "platform": "Linux", "python": "3.12.0",
     "versions": {"keras": "3.12.0", "jax": "0.9", "torch": "2.9", "tensorflow": "2.21"},
     "commit": "a" * 40, "commit_is_changed": False, "command": ["throughput.py", "--arch=resnet20"],
 }  # fmt: skip
@@ -46,7 +47,7 @@ def trained(rate=1000.0, score=0.9, metric="accuracy", **fields):
 
 def compared(**fields):
     """A record of a comparison."""
-    made = {field: record()[field] for field in COMPARISON if field in record()} | {"version": 3}
+    made = {field: value for field, value in record().items() if field in schema.fields("versus")}
     figures = {"peer_images_per_second": 10.0, "ratio": 2.0, "ratio_low": 1.9, "ratio_high": 2.1, "p_value": 0.01}
     return made | figures | {"script": "versus", "peer": "fit", "runs": 5} | fields
 
