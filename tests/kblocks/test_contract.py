@@ -148,6 +148,13 @@ ROWS = [
         (4 * 128 + 256) + (2 * 128 * 1024 + 1024) + (1024 * 10 + 10),
     ),
     Row(
+        inception.branch,
+        {"convs": [("a", 2, 1), ("b", 3, (1, 5))], "stride": 2, "padding": "valid"},
+        (IMAGE,),
+        lambda h, w: (ceil(h / 2), ceil((w - 4) / 2), 3),
+        4 * 2 + 5 * 2 * 3 + 2 * (2 + 3),
+    ),
+    Row(
         inception.naive,
         {"b1": 2, "b3": 3, "b5": 5},
         (IMAGE,),

@@ -412,3 +412,9 @@ def test_stem_refuses_small_images(shape):
 def test_stem_wants_a_multiple_of_twelve():
     with pytest.raises(ValueError, match="`filters` must be divisible by `12`; got 64 and 12"):
         stem.inception_v3(keras.Input((75, 75, 3)), 64)
+
+
+@pytest.mark.parametrize("convs", [[], "3x3", None])
+def test_a_branch_without_convolutions_is_refused(convs):
+    with pytest.raises(ValueError, match="`convs` must be a list or tuple of rows .*; got "):
+        inception.branch(keras.Input((8, 8, 3)), convs)
