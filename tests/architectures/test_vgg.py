@@ -124,8 +124,9 @@ class TestHead:
 
     def test_unknown_sizes_are_averaged_but_not_flattened(self):
         assert small(input_shape=(None, None, 3), pooling="avg")(np.zeros((1, 40, 64, 3))).shape == (1, 10)
-        with pytest.raises(ValueError, match="`x` must have known sizes to be flattened"):
-            small(input_shape=(None, None, 3))
+        for hidden in ((8, 8), ()):
+            with pytest.raises(ValueError, match=r'`x` must have known sizes to be flattened; .*`pooling="avg"` takes'):
+                small(input_shape=(None, None, 3), hidden=hidden)
 
 
 class TestSmallImages:

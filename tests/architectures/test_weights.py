@@ -561,6 +561,21 @@ class TestPort:
                 with pytest.raises(TypeError, match=r"`(keras_)?(model|source|target)` must be a keras.Model; got "):
                     copy(*pair)
 
+    def test_a_model_of_another_name_needs_its_architecture(self):
+        theirs = keras.applications.MobileNet(weights=None, input_shape=SHAPE, alpha=0.25, include_top=False)
+        ours = architectures.create("mobilenet_025", input_shape=SHAPE, classes=0, name="mine")
+        with pytest.raises(ValueError, match=r"`arch` must be given, as the model's name is not an .*; got 'mine'"):
+            architectures.port_from_keras(ours, theirs)
+        architectures.port_from_keras(ours, randomise(theirs), arch="mobilenet_025")
+        np.testing.assert_array_equal(
+            ours.get_layer("stem_conv").get_weights()[0], theirs.get_layer("conv1").get_weights()[0]
+        )
+
+    def test_a_family_that_keras_has_not(self):
+        model = architectures.create("lenet_tiny")
+        with pytest.raises(ValueError, match=r"`arch` must be of a family in keras.applications; got one of lenet"):
+            architectures.port_from_keras(model, model)
+
     def test_networks_of_two_families(self):
         theirs = keras.applications.MobileNet(weights=None, input_shape=SHAPE, alpha=0.25, include_top=False)
         with pytest.raises(ValueError, match=r"`resnet50` has layers without a counterpart in .* `mobilenet"):
