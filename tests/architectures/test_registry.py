@@ -317,6 +317,21 @@ class TestUnits:
         with pytest.raises(TypeError, match=f"^`{field}` must be a function .* -> tensor; mine takes no {missing}"):
             architectures.create("resnet_tiny", **{field: mine})
 
+    @pytest.mark.parametrize("value", ["padded", 5, keras.layers.Conv2D, keras.layers.Conv2D(4, 1, name="conv")])
+    def test_what_is_no_function_of_ours(self, value):
+        with pytest.raises(TypeError, match=r"^`shortcut` must be a function \(x, filters, .*\) -> tensor; got "):
+            architectures.create("resnet20_projection", shortcut=value)
+
+    def test_modules_in_a_table(self):
+        for arch, override in (
+            ("inception_tiny", {"stages": ((abs,),)}),
+            ("inception_resnet_tiny", {"modules": (abs,) * 3}),
+        ):
+            with pytest.raises(
+                TypeError, match=r"must be a function \(x, \*, style, name\) -> tensor; abs takes no `style`"
+            ):
+                architectures.create(arch, **override)
+
     def test_partials_and_any_keywords_are_taken(self):
         unit = partial(lambda x, filters, **options: self.whole(x, filters, **options))
         assert architectures.create("resnet_tiny", unit=unit, shortcut=None).output_shape == (None, 10)
