@@ -217,7 +217,8 @@ def every_op() -> keras.Model:
     vectors = kb.tower.embed(inputs, kb.tower.as_model(tower, (8,), name="tower"), joint_norm=True, name="joint")
     scaled = keras.layers.Reshape((1, 8), name="tokens")(inputs[0])
     scaled = kb.compose.layer_scale(scaled, 0.5, name="scale")
-    outputs = [kb.tower.euclidean(vectors, name="near"), kb.tower.cosine(vectors, name="alike"), scaled]
+    mean = kb.pool.avg_pool(keras.layers.Reshape((2, 2, 2), name="image")(inputs[1]), 2, name="mean")
+    outputs = [kb.tower.euclidean(vectors, name="near"), kb.tower.cosine(vectors, name="alike"), scaled, mean]
     return keras.Model(inputs, outputs, name="every_op")
 
 

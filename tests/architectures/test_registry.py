@@ -4,6 +4,7 @@ from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -459,7 +460,9 @@ class TestWeights:
     def test_a_file_of_another_network(self, arch, other, ending, tmp_path):
         saved, path = architectures.create(other), tmp_path / f"model{ending}"
         saved.save(path) if ending == ".keras" else saved.save_weights(path)
-        with pytest.raises(ValueError, match=r"exactly this network|`weights` must be|needs a|without a counterp"):
+        with pytest.raises(
+            ValueError, match=r"exactly this network|`weights` must be of|needs a|without a counterpart"
+        ):
             architectures.create(arch, weights=path)
 
     def test_a_file_of_features_lacks_the_head(self, tmp_path):

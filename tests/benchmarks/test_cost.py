@@ -7,7 +7,7 @@ import pytest
 from keras import layers, ops
 
 import architectures
-from benchmarks.cost import step_cost
+from benchmarks.measure.cost import step_cost
 from kblocks import tower
 from kblocks.graph import profile
 

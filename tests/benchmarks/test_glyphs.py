@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from benchmarks import glyphs
-from tests.process import python
+from benchmarks.data import glyphs
+from tests.support.process import python
 
 MONO, COLOUR = (28, 28, 1), (32, 32, 3)
 

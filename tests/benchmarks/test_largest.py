@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import select
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,9 @@ from pathlib import Path
 import keras
 import pytest
 
-from benchmarks import environment, largest, records
-from benchmarks.console import UsageError
+from benchmarks import backends, records
+from benchmarks.measure import largest
+from benchmarks.terminal.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 MIB = 2**20
@@ -361,13 +364,17 @@ def test_without_a_file_nothing_is_recorded_and_the_bound_holds(monkeypatch, tmp
 SCRIPT = """
 import time
 from absl import flags
-from benchmarks import console, largest, records
+from benchmarks.cli.launch import launch
+from benchmarks.terminal.errors import UsageError
+from benchmarks.measure import largest
+from benchmarks import records
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("batch_size", "64", "")
 flags.DEFINE_string("out", None, "")
 flags.DEFINE_integer("fits", 0, "")
 flags.DEFINE_integer("memory_bytes", None, "")
+flags.DEFINE_string("fifo", None, "")
 flags.DEFINE_integer("steps", 50, "")
 flags.DEFINE_integer("warmup_steps", None, "")
 flags.DEFINE_bool("peak", True, "")
@@ -380,11 +387,15 @@ def main():
         print("asked")
         largest.hand_over(16, 1000, {**row, "steps": FLAGS.steps}, FLAGS.out)
     size = int(FLAGS.batch_size)
+    if FLAGS.fifo:  # open as long as the trial runs
+        with open(FLAGS.fifo, "w") as fifo:
+            print("started", file=fifo, flush=True)
+            time.sleep(600)
     if FLAGS.memory_bytes:
         held = b"1" * (size * 2**20)
         time.sleep(60 if size >= 180 else 0.1)
     if size > FLAGS.fits:
-        raise console.UsageError("it takes more memory than there is")
+        raise UsageError("it takes more memory than there is")
     print("timed", size, FLAGS.steps)
     if FLAGS.out:
         told = {"status": "ok", "images_per_second": 1.0, "batch_size": size, "steps": FLAGS.steps}
@@ -392,7 +403,7 @@ def main():
     raise SystemExit(5)
 
 
-console.launch(main)
+launch(main)
 """
 
 
@@ -400,20 +411,15 @@ console.launch(main)
 def checkout(tmp_path):
     """A folder with the script and what it needs; `run(flags)` runs it there."""
     package = tmp_path / "checkout" / "benchmarks"
-    package.mkdir(parents=True)
-    for name in ("__init__", "console", "fields", "records", "largest"):
-        (package / f"{name}.py").write_text((ROOT / "benchmarks" / f"{name}.py").read_text())
+    shutil.copytree(ROOT / "benchmarks", package, ignore=shutil.ignore_patterns("results", "__pycache__"))
     (package / "throughput.py").write_text(SCRIPT)
 
-    def run(*arguments):
-        return subprocess.run(
+    def run(*arguments, start=subprocess.run, **options):
+        return start(
             [sys.executable, "-m", "benchmarks.throughput", *arguments],
             cwd=package.parent,
             env={**os.environ, "PYTHONPATH": "", "PYTHONUNBUFFERED": ""},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
+            **options or {"capture_output": True, "text": True, "timeout": 300, "check": False},
         )
 
     return run
@@ -456,6 +462,22 @@ def test_where_nothing_fits_the_script_ends_with_one_line(checkout):
     assert done.stderr == "error: --batch_size=max: not even one example fits in memory\n"
 
 
+def test_a_killed_search_leaves_no_trial(checkout, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        search = checkout("--batch_size=max", f"--fifo={tmp_path}/fifo", start=subprocess.Popen, stdout=subprocess.PIPE)
+        with search:
+            assert select.select([reader], [], [], 120)[0]
+            assert os.read(reader, 100) == b"started\n"
+            search.kill()
+        # The end of the file: no process has it open any more.
+        assert select.select([reader], [], [], 120)[0]
+        assert os.read(reader, 100) == b""
+    finally:
+        os.close(reader)
+
+
 # The real script, on Keras's backend.
 
 
@@ -475,7 +497,7 @@ def test_a_real_batch_that_fits(real):
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.skipif(environment.device() != "CPU", reason="a GPU's driver takes main memory of its own")
+@pytest.mark.skipif(backends.current().device_name() != "CPU", reason="a GPU's driver takes main memory of its own")
 def test_a_real_batch_that_main_memory_does_not_hold(real):
     assert real(16, 2**31)
     assert not real(300_000, 2**31)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import architectures
-from benchmarks import recipes
-from benchmarks.console import UsageError
+from benchmarks.tasks import recipes
+from benchmarks.terminal.errors import UsageError
 
 
 def rates(optimizer, steps):

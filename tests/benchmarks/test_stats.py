@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import stats
+from benchmarks.measure import stats
 
 NAMES = ("step_ms_p5", "step_ms_p50", "step_ms_p95", "step_ms_p99")
 

@@ -9,12 +9,12 @@ import pytest
 from keras import layers, ops
 
 import architectures
-from benchmarks import task
-from benchmarks.console import UsageError
+from benchmarks import tasks
 from benchmarks.data import Dataset
-from benchmarks.task import Classification, Pairs, Synthetic
-from tests.architectures.daily import DEEP, LARGE
-from tests.process import python
+from benchmarks.tasks import Classification, Pairs, Synthetic
+from benchmarks.terminal.errors import UsageError
+from tests.support.networks import DEEP, LARGE
+from tests.support.process import python
 
 
 def array(x):
@@ -46,7 +46,7 @@ def test_crop_and_flip_is_a_window_perhaps_mirrored(shape, pad):
         y, x = int(top * (2 * pad + 1)), int(left * (2 * pad + 1))
         window = framed[row, y : y + height, x : x + width]
         expected.append(window if mirror < 0.5 else window[:, ::-1])
-    windows = array(task.crop_and_flip(framed, rows, uniform, shape))
+    windows = array(tasks.images.crop_and_flip(framed, rows, uniform, shape))
     assert windows.dtype == np.uint8
     np.testing.assert_array_equal(windows, np.stack(expected))
 
@@ -139,8 +139,10 @@ def test_normalised_images_have_mean_0_and_deviation_1(shape):
 
 
 def test_images_of_one_colour_are_normalised_to_zero():
-    mean, std = task.channel_statistics(np.full((5, 4, 4, 1), 200, np.uint8))
-    np.testing.assert_allclose(array(task.normalise(np.full((1, 4, 4, 1), 200, np.uint8), mean, std)), 0, atol=1e-3)
+    mean, std = tasks.images.channel_statistics(np.full((5, 4, 4, 1), 200, np.uint8))
+    np.testing.assert_allclose(
+        array(tasks.images.normalise(np.full((1, 4, 4, 1), 200, np.uint8), mean, std)), 0, atol=1e-3
+    )
 
 
 def test_the_frame_is_about_zero_when_normalised(small):
@@ -381,7 +383,7 @@ def test_synthetic_data_follows_its_seed_and_has_no_score():
 
 
 def test_synthetic_data_is_one_batch_where_images_are_large(monkeypatch):
-    monkeypatch.setattr(task, "RESIDENT_BYTES", 5 * 4 * 784)
+    monkeypatch.setattr(tasks.synthetic, "RESIDENT_BYTES", 5 * 4 * 784)
     model = architectures.create("mlp_tiny")
     assert Synthetic(model, batch_size=4, seed=0).count == 5 * 4
     assert Synthetic(model, batch_size=21, seed=0).count == 21
@@ -389,14 +391,14 @@ def test_synthetic_data_is_one_batch_where_images_are_large(monkeypatch):
 
 def test_the_inputs_of_a_network_choose_its_task(small):
     images = small(30, (28, 28, 1))
-    assert isinstance(task.for_model(architectures.create("lenet_tiny"), images, augment=True), Classification)
-    assert isinstance(task.for_model(architectures.create("siamese_tiny"), images, augment=False), Pairs)
+    assert isinstance(tasks.for_model(architectures.create("lenet_tiny"), images, augment=True), Classification)
+    assert isinstance(tasks.for_model(architectures.create("siamese_tiny"), images, augment=False), Pairs)
     with pytest.raises(UsageError, match="--augment is for classification"):
-        task.for_model(architectures.create("siamese_tiny"), images, augment=True)
+        tasks.for_model(architectures.create("siamese_tiny"), images, augment=True)
     with pytest.raises(UsageError, match=r"\(16, 16, 3\).*\(28, 28, 1\).*--dataset=synthetic"):
-        task.for_model(architectures.create("resnet_tiny"), images, augment=False)
+        tasks.for_model(architectures.create("resnet_tiny"), images, augment=False)
     with pytest.raises(UsageError, match=r"\(3,\) and \(2,\)"):
-        task.for_model(architectures.create("multi_input_tiny"), images, augment=False)
+        tasks.for_model(architectures.create("multi_input_tiny"), images, augment=False)
 
 
 RELOAD = """
@@ -419,11 +421,11 @@ def test_the_complete_network_takes_raw_images_and_is_loaded_by_keras_alone(smal
     model = architectures.create(arch, **({"auxiliary": True} if arch == "googlenet_tiny" else {}))
     rng = np.random.default_rng(0)
     model.set_weights([rng.uniform(0.1, 0.5, w.shape) for w in model.weights])
-    work = task.for_model(model, images, augment=False)
+    work = tasks.for_model(model, images, augment=False)
     raw = [images.x_test[:6], images.x_test[6:12]][: len(model.inputs)]
-    expected = task.predict(model, work.prepare(raw))
+    expected = tasks.base.predict(model, work.prepare(raw))
     complete = work.complete(model)
-    for y, z in zip(expected, task.predict(complete, raw), strict=True):
+    for y, z in zip(expected, tasks.base.predict(complete, raw), strict=True):
         np.testing.assert_allclose(z, y, rtol=1e-4, atol=1e-4)
     complete.save(tmp_path / "net.keras")
     np.savez(tmp_path / "raw.npz", **{f"x{i}": x for i, x in enumerate(raw)})

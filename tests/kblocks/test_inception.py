@@ -416,5 +416,5 @@ def test_stem_wants_a_multiple_of_twelve():
 
 @pytest.mark.parametrize("convs", [[], "3x3", None])
 def test_a_branch_without_convolutions_is_refused(convs):
-    with pytest.raises(ValueError, match="`convs` must be a list or tuple of rows .*; got "):
+    with pytest.raises(ValueError, match=r"`convs` must be a list or tuple of rows .*; got "):
         inception.branch(keras.Input((8, 8, 3)), convs)

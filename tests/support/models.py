@@ -6,11 +6,12 @@ from keras import layers, ops
 # The operations of keras.ops that may stand in a graph, each with what no layer can do in its place. An operation takes
 # no name, and is saved under a private path of Keras, so the fewer the better.
 ALLOWED_OPS = {
-    "Split": "takes joined inputs apart along the batch axis, which layers leave alone",
-    "GetItem": "takes one value of each image, whatever its size, for `OnesLike`",
-    "OnesLike": "a 1 for each image, of which a dense layer makes a learned vector",
-    "Sqrt": "no layer takes a root",
-    "Rsqrt": "no layer takes a root, and none divides",
+    "Split": "a tower called on the joined batch; no layer splits the batch axis",
+    "GetItem": "layer_scale and avg_pool take one value or channel of each image, whatever its size; no layer indexes",
+    "OnesLike": "layer_scale makes a learned vector of ones, avg_pool counts pixels; no layer makes constants",
+    "Reciprocal": "avg_pool; no layer divides",
+    "Sqrt": "euclidean; no layer takes a root",
+    "Rsqrt": "cosine; no layer takes a root",
 }
 # What runs or registers code that a saved model doesn't hold.
 CUSTOM = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "register_keras_serializable"}

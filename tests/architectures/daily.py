@@ -1,1 +1,0 @@
-from tests.support.networks import DEEP, LARGE  # noqa: F401

@@ -1,1 +1,0 @@
-from tests.support.process import ROOT, python, start  # noqa: F401
