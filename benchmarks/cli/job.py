@@ -185,7 +185,7 @@ def _engine(
 ) -> engines.Engine:
     """The engine for our network or the one of keras.applications; or for the peer's in PyTorch."""
     needed = None if options.peer is None else peers.find(options.peer).backend
-    if needed is None:
+    if options.peer is None or needed is None:
         return engines.create(model, optimizer, task, plan)
     if keras.backend.backend() != needed:
         raise UsageError(f"--peer={options.peer} needs KERAS_BACKEND={needed}; got {keras.backend.backend()}")

@@ -1,10 +1,10 @@
 """Which runs are the same: comparison and report agree, and both decide by the table of fields."""
 
 import pytest
-from tests.benchmarks.made import ENVIRONMENT, record, trained
 
 from benchmarks.records import identity, schema
 from benchmarks.reporting import significance, summary
+from tests.support.records import ENVIRONMENT, record, trained
 
 # Another value of each field that identifies a run.
 OTHER = {
