@@ -1,8 +1,8 @@
 """Batch normalisation by TensorFlow's fused kernel.
 
-On TensorFlow, Keras computes it as a dozen elementwise operations, each a pass over the whole tensor, and as many again
-for the gradient. The fused kernel computes the same in a few passes. XLA fuses the operations itself; without XLA, as on
-CPU, this replaces Keras's own implementation.
+On TensorFlow, Keras computes it as a dozen elementwise operations, each a pass over the whole tensor, and as many
+again for the gradient. The fused kernel computes the same in a few passes. XLA fuses the operations itself; without
+XLA, as on CPU, this replaces Keras's own implementation.
 """
 
 from typing import Any
