@@ -1,8 +1,8 @@
 """`create`, `names`, `variant`, `family` and the table that `python -m architectures` prints."""
 
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -11,29 +11,11 @@ import pytest
 import architectures
 import kblocks as kb
 from architectures import registry
-from architectures.variant import shapes
-from tests.process import ROOT, python
+from architectures.common.family import Family, shapes
+from tests.support.models import predict
+from tests.support.process import ROOT, python
 
-FAMILIES = [
-    "mlp",
-    "multi_input",
-    "shared_dense",
-    "lenet",
-    "resnet",
-    "googlenet",
-    "vgg",
-    "inception",
-    "inception_resnet",
-    "xception",
-    "mobilenet",
-    "mobilenet_v2",
-    "mobilenet_v3",
-    "densenet",
-    "nasnet",
-    "efficientnet",
-    "convnext",
-    "siamese",
-]
+FAMILIES = [family.name for family in registry.FAMILIES]
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 ODD = (48, 48, 3), (63, 90, 3)
@@ -45,25 +27,18 @@ def images(model, count=3, seed=0):
     return [rng.normal(size=(count, *x.shape[1:])).astype("float32") for x in model.inputs]
 
 
-def predict(model, inputs):
-    outputs = model(inputs if len(inputs) > 1 else inputs[0], training=False)
-    return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
-
-
 def command(*arguments):
     return python("-m", "architectures", *arguments, PYTHONIOENCODING="utf-8")
 
 
 class TestNames:
     def test_every_row_of_every_family_in_order(self):
-        rows = [name for module in registry.FAMILIES for name in module.VARIANTS]
-        assert architectures.names() == rows
-        assert [module.__name__.removeprefix("architectures.") for module in registry.FAMILIES] == FAMILIES
+        assert architectures.names() == [name for family in registry.FAMILIES for name in family.variants]
+        assert len(set(FAMILIES)) == len(FAMILIES)
 
     def test_every_family_module_is_registered(self):
         modules = {path.stem for path in (ROOT / "architectures").glob("*.py")}
-        shared = {"__init__", "__main__", "dilation", "loading", "porting", "preprocessing", "registry", "variant"}
-        assert modules - shared == set(FAMILIES)
+        assert modules - {"__init__", "__main__", "registry"} == set(FAMILIES)
 
     @pytest.mark.parametrize(
         ("pattern", "found"),
@@ -79,31 +54,41 @@ class TestNames:
     def test_a_pattern_restricts(self, pattern, found):
         assert architectures.names(pattern) == found
 
-    @pytest.mark.parametrize("module", registry.FAMILIES, ids=lambda module: module.__name__)
-    def test_rows_agree_with_their_family(self, module):
-        spec_types = {type(row.spec) for row in module.VARIANTS.values()}
-        assert len(spec_types) == 1
-        assert spec_types.pop().__module__ == module.__name__
-        for name, row in module.VARIANTS.items():
+    @pytest.mark.parametrize("family", registry.FAMILIES, ids=lambda family: family.name)
+    def test_rows_agree_with_their_family(self, family):
+        module = getattr(architectures, family.name)
+        assert module.FAMILY is family
+        assert module.VARIANTS is family.variants
+        assert module.backbone is family.backbone
+        (spec,) = {type(row.spec) for row in family.variants.values()}
+        assert spec.__module__ == module.__name__
+        for name, row in family.variants.items():
             assert architectures.variant(name) is row
-            assert architectures.family(name) == module.__name__.removeprefix("architectures.")
+            assert architectures.family(name) == family.name
+        assert (family.keras_names is None) == all(row.keras is None for row in family.variants.values())
+        assert family.downsampling is None or hasattr(row.spec, family.downsampling)
+
+    @pytest.mark.parametrize("family", registry.FAMILIES, ids=lambda family: family.name)
+    def test_features_are_images_where_down_sampling_is_named(self, family):
+        tiny = next(name for name, row in family.variants.items() if row.source == "for tests")
+        features = architectures.create(tiny, classes=0).outputs
+        assert [len(x.shape) == 4 for x in features] == [family.downsampling is not None] * len(features)
 
     @pytest.mark.parametrize("arch", architectures.names())
     def test_a_row_tells_its_source(self, arch):
         assert architectures.variant(arch).source
 
     def test_two_rows_of_one_name(self):
-        one = SimpleNamespace(__name__="families.one", VARIANTS={"a": None, "b": None})
-        two = SimpleNamespace(__name__="families.two", VARIANTS={"c": None, "b": None})
+        one, two = (Family(name, dict.fromkeys(rows), backbone=None) for name, rows in (("one", "ab"), ("two", "cb")))
         assert registry._index((one,)) == {"a": one, "b": one}
-        with pytest.raises(ValueError, match=r"two rows are called 'b': in families\.one and families\.two"):
+        with pytest.raises(ValueError, match="names must be unique; 'b' is in one and in two"):
             registry._index((one, two))
 
     @pytest.mark.parametrize("function", [architectures.create, architectures.variant, architectures.family])
     def test_an_unknown_name_gets_the_closest(self, function):
         with pytest.raises(ValueError, match=r"got 'resnet5O' \(the closest are .*resnet50"):
             function("resnet5O")
-        with pytest.raises(ValueError, match=r"got 'qqqq' \(python -m architectures lists them\)"):
+        with pytest.raises(ValueError, match=r"got 'qqqq' \(python -m architectures lists all\)"):
             function("qqqq")
 
 
@@ -154,6 +139,24 @@ class TestArguments:
     def test_an_override_of_the_wrong_kind_gets_the_right_one(self, arch, override, what):
         with pytest.raises(TypeError, match=rf"^{arch} takes {what}$"):
             architectures.create(arch, **override)
+
+    @pytest.mark.parametrize(
+        ("arch", "argument", "hint"),
+        [
+            ("resnet50", "include_top", "use `classes=0`"),
+            ("resnet50", "num_classes", "use `classes=`"),
+            ("resnet50", "pretrained", 'use `weights="imagenet"`'),
+            ("resnet50", "drop_path_rate", "use `drop_path=`"),
+            ("mobilenet_v2", "width", "use `alpha=`"),
+            ("efficientnet_b0", "width_coefficient", "use `alpha=`"),
+            ("efficientnet_b0", "depth_coefficient", "use `depth=`"),
+            ("resnet50", "input_size", "did you mean `input_shape`\\?"),
+            ("lenet", "width_coefficient", "it takes filters, units"),
+        ],
+    )
+    def test_arguments_of_other_libraries_get_ours(self, arch, argument, hint):
+        with pytest.raises(TypeError, match=f"^{arch} takes no override `{argument}`: {hint}"):
+            architectures.create(arch, **{argument: 1})
 
     def test_an_override_unlike_any_field_gets_them_all(self):
         with pytest.raises(TypeError) as error:
@@ -230,7 +233,7 @@ class TestArguments:
     def test_pooling_computes_what_it_says(self):
         model = architectures.create("resnet_tiny", classes=0)
         x = images(model)
-        (features,) = predict(model, x)
+        features = predict(model, *x)
         for pooling, expected in (
             ("avg", features.mean((1, 2))),
             ("max", features.max((1, 2))),
@@ -238,7 +241,7 @@ class TestArguments:
         ):
             pooled = architectures.create("resnet_tiny", classes=0, pooling=pooling)
             pooled.set_weights(model.get_weights())
-            np.testing.assert_allclose(predict(pooled, x)[0], expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(predict(pooled, *x), expected, rtol=1e-5, atol=1e-6)
 
     @pytest.mark.parametrize(
         "arch", ["mlp_tiny", "lenet_tiny", "multi_input_tiny", "shared_dense_tiny", "siamese_tiny"]
@@ -266,13 +269,82 @@ class TestArguments:
         assert not [layer.name for layer in model.layers if "logits" in layer.name]
 
 
+class TestUnits:
+    """A function of the user's own takes the arguments of its contract, or is refused with their names."""
+
+    @staticmethod
+    def plain(x, filters, *, stride=1, style, name):
+        return kb.conv.conv_norm_act(x, filters, stride=stride, style=style, name=name)
+
+    @staticmethod
+    def whole(x, filters, *, stride=1, drop_path=0.0, style, name):
+        return kb.conv.conv_norm_act(x, filters, stride=stride, style=style, name=f"{name}_out")
+
+    @pytest.mark.parametrize("arch", ["resnet20", "resnet50_v2", "convnext_toy"])
+    def test_a_unit_without_drop_path(self, arch):
+        message = r"^`unit` must be a function \(x, filters, \*, .*drop_path.*\) -> tensor; plain takes no `drop_path`$"
+        with pytest.raises(TypeError, match=message):
+            architectures.create(arch, unit=self.plain)
+
+    @pytest.mark.parametrize("arch", ["resnet_tiny", "resnet20", "resnet50_v2"])
+    def test_a_unit_without_shortcut_gets_none(self, arch):
+        model = architectures.create(arch, unit=self.whole, input_shape=(64, 64, 3))
+        assert model.get_layer("stage2_unit1_out").output.shape[-1] == architectures.variant(arch).spec.widths[1]
+        assert not [layer.name for layer in model.layers if "shortcut" in layer.name]
+
+    def test_a_unit_with_shortcut_gets_it(self):
+        found = []
+
+        def unit(x, filters, *, shortcut=None, **options):
+            found.append(shortcut)
+            return self.whole(x, filters, **options)
+
+        architectures.create("resnet_tiny", unit=unit)
+        assert found == [kb.residual.padded] * 2
+
+    def test_a_unit_without_dilation_for_an_output_stride(self):
+        with pytest.raises(TypeError, match=r"^`unit` must take `dilation=` for an `output_stride`; got <function"):
+            architectures.create("resnet_tiny", unit=self.whole, depths=(1, 2), output_stride=1)
+
+    def test_units_in_a_table(self):
+        with pytest.raises(TypeError, match=r"`stages` must be a function .*; whole takes no `kernel_size` and no `e"):
+            architectures.create("efficientnet_tiny", stages=((self.whole, 3, 1, 8, 1, 1),))
+
+    @pytest.mark.parametrize(("field", "missing"), [("stem", "`style` and no `name`"), ("shortcut", "`stride` and no")])
+    def test_other_functions(self, field, missing):
+        def mine(x, filters):
+            return x
+
+        with pytest.raises(TypeError, match=f"^`{field}` must be a function .* -> tensor; mine takes no {missing}"):
+            architectures.create("resnet_tiny", **{field: mine})
+
+    @pytest.mark.parametrize("value", ["padded", 5, keras.layers.Conv2D, keras.layers.Conv2D(4, 1, name="conv")])
+    def test_what_is_no_function_of_ours(self, value):
+        with pytest.raises(TypeError, match=r"^`shortcut` must be a function \(x, filters, .*\) -> tensor; got "):
+            architectures.create("resnet20_projection", shortcut=value)
+
+    def test_modules_in_a_table(self):
+        for arch, override in (
+            ("inception_tiny", {"stages": ((abs,),)}),
+            ("inception_resnet_tiny", {"modules": (abs,) * 3}),
+        ):
+            with pytest.raises(
+                TypeError, match=r"must be a function \(x, \*, style, name\) -> tensor; abs takes no `style`"
+            ):
+                architectures.create(arch, **override)
+
+    def test_partials_and_any_keywords_are_taken(self):
+        unit = partial(lambda x, filters, **options: self.whole(x, filters, **options))
+        assert architectures.create("resnet_tiny", unit=unit, shortcut=None).output_shape == (None, 10)
+
+
 class TestSizes:
     @pytest.mark.parametrize(
         ("arch", "input_shape", "sentence"),
         [
-            ("resnet50", CIFAR, "32×32×3: its features would be of 1×1 (`stem=kblocks.stem.mnist` at 28×28 and"),
-            ("googlenet", CIFAR, "32×32×3: its features would be of 1×1 (`stem=kblocks.stem.mnist` at 28×28 and"),
-            ("resnet20", (4, 4, 3), "4×4×3: its features would be of 1×1 (any `stem=` asks for it)"),
+            ("resnet50", CIFAR, "32×32×3: the features would be 1×1 (use `stem=kblocks.stem.mnist` at 28×28 or"),
+            ("googlenet", CIFAR, "32×32×3: the features would be 1×1 (use `stem=kblocks.stem.mnist` at 28×28 or"),
+            ("resnet20", (4, 4, 3), "4×4×3: the features would be 1×1 (pass `stem=` explicitly to allow it)"),
             ("lenet", (8, 8, 1), "8×8×1: `x` must be at least 5×5 for a window of 5×5 without padding; got 2×2"),
             ("lenet", (13, 13, 1), "13×13×1: `x` must be at least 5×5 for a window of 5×5 without padding; got 4×4"),
             ("siamese_tiny", ((8, 8, 1),) * 2, "8×8×1 and 8×8×1: `x` must be at least 5×5"),
@@ -308,7 +380,7 @@ class TestSizes:
         inputs = len(architectures.variant(arch).input_shapes)
         model = architectures.create(arch, input_shape=input_shape if inputs == 1 else (input_shape,) * inputs)
         assert [x.shape for x in model.inputs] == [(None, *input_shape)] * inputs
-        (logits,) = predict(model, images(model, 2))
+        logits = predict(model, *images(model, 2))
         assert logits.shape == (2, architectures.variant(arch).classes)
         assert np.isfinite(logits).all()
 
@@ -329,7 +401,7 @@ class TestSizes:
             x = np.random.default_rng(0).normal(size=(1, size, size, 3)).astype("float32")
             fixed = architectures.create(arch, input_shape=(size, size, 3))
             fixed.set_weights(model.get_weights())
-            np.testing.assert_allclose(predict(model, [x])[0], predict(fixed, [x])[0], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(predict(model, x), predict(fixed, x), rtol=1e-4, atol=1e-5)
 
 
 # Keras warns of each list of layers that it looks for in vain, then raises.
@@ -346,10 +418,10 @@ class TestWeights:
         saved.save(path) if ending == ".keras" else saved.save_weights(path)
         x = images(saved)
         loaded = architectures.create(arch, weights=form(path), name="another")
-        for y, expected in zip(predict(loaded, x), predict(saved, x), strict=True):
+        for y, expected in zip(predict(loaded, *x), predict(saved, *x), strict=True):
             np.testing.assert_array_equal(y, expected)
-        fresh = predict(architectures.create(arch), x)
-        assert any(np.abs(y - z).max() > 1e-3 for y, z in zip(fresh, predict(saved, x), strict=True))
+        fresh = predict(architectures.create(arch), *x)
+        assert any(np.abs(y - z).max() > 1e-3 for y, z in zip(fresh, predict(saved, *x), strict=True))
 
     def test_the_input_shape_may_differ(self, tmp_path):
         saved = architectures.create("resnet_tiny")
@@ -388,14 +460,15 @@ class TestWeights:
     def test_a_file_of_another_network(self, arch, other, ending, tmp_path):
         saved, path = architectures.create(other), tmp_path / f"model{ending}"
         saved.save(path) if ending == ".keras" else saved.save_weights(path)
-        with pytest.raises(ValueError, match=r"`weights` must be of|needs a|without a counterpart"):
+        with pytest.raises(
+            ValueError, match=r"exactly this network|`weights` must be of|needs a|without a counterpart"
+        ):
             architectures.create(arch, weights=path)
 
-    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
-    def test_a_file_of_features_lacks_the_head(self, ending, tmp_path):
-        saved, path = architectures.create("resnet_tiny", classes=0), tmp_path / f"model{ending}"
-        saved.save(path) if ending == ".keras" else saved.save_weights(path)
-        with pytest.raises(ValueError, match=r"`weights` must have logits for 10 classes; .* holds the features"):
+    def test_a_file_of_features_lacks_the_head(self, tmp_path):
+        saved, path = architectures.create("resnet_tiny", classes=0), tmp_path / "model.keras"
+        saved.save(path)
+        with pytest.raises(ValueError, match=r"`weights` must have logits for 10 classes; .* has no head"):
             architectures.create("resnet_tiny", weights=path)
         loaded = architectures.create("resnet_tiny", weights=path, classes=3)
         for layer in saved.layers:

@@ -11,9 +11,12 @@ from absl import flags
 from absl.testing import flagsaver
 
 from benchmarks import compare
-from benchmarks.console import UsageError
-from tests.benchmarks import made
-from tests.process import python
+from benchmarks.records import identity
+from benchmarks.reporting import significance
+from benchmarks.terminal import console
+from benchmarks.terminal.errors import UsageError
+from tests.support import records as made
+from tests.support.process import python
 
 scipy_stats = pytest.importorskip("scipy.stats")
 
@@ -28,7 +31,7 @@ def parsed():
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["compare"])
     with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare.console.console, "width", 250)
+        patch.setattr(console.console, "width", 250)
         yield
 
 
@@ -112,8 +115,8 @@ def test_the_u_test_is_that_of_all_orders_and_that_of_scipy(seed):
 
     far = [abs(wins(chosen) - 15) for chosen in itertools.combinations(range(11), 5)]
     p_value = sum(each >= abs(wins(range(5)) - 15) for each in far) / len(far)
-    assert compare.u_test(a, b) == pytest.approx(p_value)
-    assert compare.u_test(a, b) == scipy_stats.mannwhitneyu(a, b, alternative="two-sided").pvalue
+    assert significance.u_test(a, b) == pytest.approx(p_value)
+    assert significance.u_test(a, b) == scipy_stats.mannwhitneyu(a, b, alternative="two-sided").pvalue
 
 
 def test_equal_rates_are_no_difference(compared):
@@ -122,10 +125,10 @@ def test_equal_rates_are_no_difference(compared):
 
 
 def test_holm_corrects_for_the_number_of_rows():
-    assert compare.holm([]) == []
-    assert compare.holm([0.03]) == [0.03]
-    assert compare.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert compare.holm([0.9, 0.02, 0.8]) == pytest.approx([1.0, 0.06, 1.0])
+    assert significance.holm([]) == []
+    assert significance.holm([0.03]) == [0.03]
+    assert significance.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert significance.holm([0.9, 0.02, 0.8]) == pytest.approx([1.0, 0.06, 1.0])
 
 
 def test_rows_are_corrected_for_each_other(compared):
@@ -205,6 +208,16 @@ DIFFERENCES = [
     ("device", {"device": "Big GPU"}, "2 cores of Abacus 9 and Big GPU with 2 cores of Abacus 9"),
     ("device", {"cpu": "Abacus 10"}, "2 cores of Abacus 9 and 2 cores of Abacus 10"),
     ("device", {"cpu_cores": 4}, "2 cores of Abacus 9 and 4 cores of Abacus 9"),
+    ("device", {"kernel": "6.2"}, "2 cores of Abacus 9 (kernel 6.1) and 2 cores of Abacus 9 (kernel 6.2)"),
+    (
+        "device",
+        {"memory_bytes": 2**35, "cpu_flags": ["abc", "new"]},
+        "2 cores of Abacus 9 (cpu_flags xyz, memory_bytes 16) and 2 cores of Abacus 9 (cpu_flags new, memory_bytes 32)",
+    ),
+    ("tf32", {"tf32": True}, "off and on"),
+    ("examples", {"examples": 128}, "50000 and 128"),
+    ("model_hash", {"model_hash": "12ab"}, "none and 12ab"),
+    ("input_shapes", {"input_shapes": [[64, 64, 3]]}, "none and 64×64×3"),
 ]
 
 
@@ -221,14 +234,15 @@ def test_a_difference_is_refused_with_its_name_unless_it_is_on_purpose(compared,
 
 
 def test_every_field_of_the_key_has_been_tried():
-    assert {field for field, _, _ in DIFFERENCES} == set(compare.FIELDS)
+    assert {field for field, _, _ in DIFFERENCES} == set(identity.FIELDS)
 
 
 @pytest.mark.parametrize(
     "other",
     [
         {"seed": 7}, {"learning_rate": 0.5}, {"params": 11}, {"steps": 3}, {"overrides": []},
-        {"block_steps": [1], "block_seconds": [2.0]},
+        {"block_steps": [1], "block_seconds": [2.0]}, {"memory_bytes": 2**34 + 2**20}, {"cpu_flags": ["xyz", "abc"]},
+        {"commit": "b" * 40}, {"versions": {"keras": "3.99"}},
     ],
 )  # fmt: skip
 def test_what_is_no_matter_keeps_nothing_apart(compared, other):
@@ -338,7 +352,7 @@ def test_two_files_are_compared(paths):
 
 def test_an_unknown_field_is_told(refused):
     told = refused(runs(SLOW), runs(FAST), across=["backend", "batchsize"])
-    assert told == f"--across must be of {', '.join(compare.FIELDS)}; got 'batchsize'"
+    assert told == f"--across must be of {', '.join(identity.FIELDS)}; got 'batchsize'"
 
 
 def test_without_scipy_one_sentence_says_how_to_get_it(compared, refused, monkeypatch):

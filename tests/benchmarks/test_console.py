@@ -1,9 +1,9 @@
-"""What a person sees: text as it is, whole in any width, and every failure of several."""
+"""Output for a person: text unchanged and complete at any width, and every error of several."""
 
 import pytest
 
-from benchmarks import console
-from benchmarks.console import UsageError
+from benchmarks.terminal import console, errors
+from benchmarks.terminal.errors import UsageError
 
 
 @pytest.mark.parametrize("width", [40, 200])
@@ -28,5 +28,5 @@ def test_what_fails_keeps_nothing_else_from_being_done():
         raise UsageError(text)
 
     with pytest.raises(UsageError, match=r"^a; c$"):
-        console.do_each(lambda: fail("a"), lambda: done.append("b"), lambda: fail("c"), lambda: done.append("d"))
+        errors.do_each(lambda: fail("a"), lambda: done.append("b"), lambda: fail("c"), lambda: done.append("d"))
     assert done == ["a", "b", "c", "d"]

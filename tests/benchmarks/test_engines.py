@@ -14,10 +14,10 @@ from keras import layers, ops
 
 import architectures
 import kblocks as kb
-from benchmarks import engines, recipes, task
-from benchmarks.console import UsageError
+from benchmarks import engines, tasks
 from benchmarks.engines.base import has_convolution
-from benchmarks.task import Classification, Pairs, Synthetic, Task
+from benchmarks.tasks import Classification, Pairs, Synthetic, Task, recipes
+from benchmarks.terminal.errors import UsageError
 
 BACKEND = keras.backend.backend()
 pytestmark = pytest.mark.skipif(
@@ -222,7 +222,7 @@ def trained(images, arch="mlp_tiny", steps=20, batch_size=7, jit=JIT, seed=0, au
     """The loss and the weights after some steps from weights that the seed gives."""
     keras.utils.set_random_seed(seed)
     model = architectures.create(arch, **spec)
-    work = task.for_model(model, images, augment=augment)
+    work = tasks.for_model(model, images, augment=augment)
     optimizer = recipes.optimizer("sgd", 0.05, {"momentum": 0.9}, steps=40, warmup=0.2)
     engine = engine_of(model, work, kind=kind, batch_size=batch_size, seed=seed, jit=jit, optimizer=optimizer)
     engine.warm_up()
@@ -260,7 +260,7 @@ def test_two_runs_are_one(small, arch, kind):
     for runs in ((11,), (4, 7)):
         keras.utils.set_random_seed(0)
         model = architectures.create(arch)
-        work = task.for_model(model, images, augment=augment)
+        work = tasks.for_model(model, images, augment=augment)
         engine = engine_of(model, work, kind=kind, batch_size=8, optimizer=keras.optimizers.SGD(1e-3))
         engine.warm_up()
         losses = [engine.run(count) for count in runs]
@@ -391,7 +391,7 @@ def test_networks_of_several_outputs_train(small, outputs):
         if "auxiliary" in weight.path and "logits" in weight.path:
             weight.assign(np.zeros(weight.shape))
     before = values(model.trainable_variables)
-    logits = task.predict(model, work.prepare([images.x_train]))[0]
+    logits = tasks.base.predict(model, work.prepare([images.x_train]))[0]
     log_sum = np.log(np.exp(logits.astype("float64")).sum(axis=1))
     entropy = np.mean(log_sum - logits[np.arange(30), images.y_train])
     engine = engine_of(model, work, batch_size=30, optimizer=keras.optimizers.Adam(1e-2))

@@ -10,9 +10,10 @@ import pytest
 from keras import layers, ops
 
 import architectures
-from benchmarks import engines, peers
-from benchmarks.console import UsageError
-from benchmarks.task import Classification, Pairs, Synthetic
+from benchmarks import engines
+from benchmarks.peers import keras_applications as peers
+from benchmarks.tasks import Classification, Pairs, Synthetic
+from benchmarks.terminal.errors import UsageError
 
 BACKEND = keras.backend.backend()
 of_torch = pytest.mark.skipif(BACKEND != "torch", reason="the peer runs in PyTorch")
@@ -126,7 +127,7 @@ def test_pytorchs_peers_need_its_backend(small, network):
 
 def plain_torch():
     """The module, which imports PyTorch."""
-    return importlib.import_module("benchmarks.engines.plain_torch")
+    return importlib.import_module("benchmarks.peers.plain_torch")
 
 
 def peer_of(arch, work, *, network="torch", optimizer=None, model=None, **plan):

@@ -9,10 +9,10 @@ import pytest
 from keras import ops
 
 import architectures
-from benchmarks.console import UsageError
 from benchmarks.data import Dataset
 from benchmarks.engines import pipeline
-from benchmarks.task import Classification, Pairs, Synthetic
+from benchmarks.tasks import Classification, Pairs, Synthetic
+from benchmarks.terminal.errors import UsageError
 
 tf = pytest.importorskip("tensorflow")
 

@@ -7,9 +7,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from benchmarks import plots, records, stats, summary
-from tests.benchmarks.made import failed, large_set, record, trained
-from tests.process import ROOT
+from benchmarks import records
+from benchmarks.measure import stats
+from benchmarks.reporting import plots, summary
+from tests.support.process import ROOT
+from tests.support.records import failed, large_set, record, trained
 
 RECORDS = ROOT / "benchmarks" / "results" / "two_cores.jsonl"
 
@@ -271,7 +273,7 @@ def test_plots_without_data_are_left_out_with_a_sentence(drawn):
     ):
         made, figures = drawn(*found)
         assert set(figures) == some
-        left_out = {plot.name for plot in made if plot.text.startswith("Left out: ")}
+        left_out = {plot.name for plot in made if plot.text.startswith("Omitted: ")}
         assert left_out == names - {name.removesuffix("_1") for name in some}
     made, figures = drawn(record(peak_flops_per_second=None, peak_bytes_per_second=None, peak_share=None))
     assert "roofline" not in figures

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from benchmarks import records
-from benchmarks.console import UsageError
-from tests.benchmarks.made import record
-from tests.process import start
+from benchmarks.terminal.errors import UsageError
+from tests.support.process import start
+from tests.support.records import record
 
 WRITE = """
 import sys

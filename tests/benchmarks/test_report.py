@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from benchmarks import page
-from tests.benchmarks.made import compared, failed, record, trained
-from tests.process import ROOT, python, start
+from benchmarks.reporting import page
+from tests.support.process import ROOT, python, start
+from tests.support.records import compared, failed, record, trained
 
 RECORDS = ROOT / "benchmarks" / "results" / "two_cores.jsonl"
 MARKS = "<!-- results -->", "<!-- end of results -->"
@@ -163,7 +163,7 @@ def test_the_pictures_of_the_page_are_those_beside_the_document(written):
     assert [(written / name).read_bytes() for name in names] == embedded
     assert {path.name for path in written.iterdir()} == {*names, "report.md", "report.html"}
     assert all(b"<svg" in picture and b"<text" not in picture for picture in embedded)
-    assert "**Test score against throughput.** Left out: " in (written / "report.md").read_text()
+    assert "**Test score against throughput.** Omitted: " in (written / "report.md").read_text()
 
 
 def test_the_same_records_give_the_same_bytes(written, tmp_path):
@@ -262,8 +262,8 @@ def test_what_cannot_be_done_is_told_in_one_sentence(tmp_path, arguments, told):
 FULL = """
 import errno, sys
 from pathlib import Path
-from benchmarks import report
-from benchmarks.console import UsageError
+from benchmarks.reporting import output
+from benchmarks.terminal.errors import UsageError
 
 write_text = Path.write_text
 def fail(self, text, **options):
@@ -272,7 +272,7 @@ def fail(self, text, **options):
     return write_text(self, text, **options)
 Path.write_text = fail
 try:
-    report.write(Path(sys.argv[1]), {"first": "new", "second": "last new"}, "--out")
+    output.write(Path(sys.argv[1]), {"first": "new", "second": "last new"}, "--out")
 except UsageError as error:
     print(error)
 """

@@ -7,9 +7,11 @@ import statistics
 
 import pytest
 
-from benchmarks import records, stats, summary
-from benchmarks.console import UsageError
-from tests.benchmarks.made import ENVIRONMENT, compared, record, trained
+from benchmarks import records
+from benchmarks.measure import stats
+from benchmarks.reporting import summary
+from benchmarks.terminal.errors import UsageError
+from tests.support.records import ENVIRONMENT, compared, record, trained
 
 
 def test_runs_of_one_configuration_are_a_row_with_the_median_rate(rows):

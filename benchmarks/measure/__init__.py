@@ -1,0 +1,1 @@
+"""Measuring a run: time, memory, energy, cost, and the environment it ran in."""

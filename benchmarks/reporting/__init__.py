@@ -1,0 +1,1 @@
+"""Summaries, comparisons, tables and plots of records."""
