@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from numbers import Real
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import kblocks as kb
@@ -99,6 +100,6 @@ def _contracts(spec: type) -> dict[str, type]:
     return {
         name: kind
         for name, hint in get_type_hints(spec).items()
-        for kind in (get_args(hint) or (hint,))
-        if isinstance(kind, type) and kind in protocols
+        for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))
+        if kind in protocols
     }
