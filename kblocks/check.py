@@ -109,38 +109,29 @@ def block(value: Any, argument: str, contract: type[Any] = Block, *, without: Se
     wanted = list(inspect.signature(contract.__call__).parameters.values())[1:]
     positional = [p.name for p in wanted if p.kind is p.POSITIONAL_ONLY]
     keywords = [p.name for p in wanted if p.kind is p.KEYWORD_ONLY]
-    problem = _mismatch(value, positional, [name for name in keywords if name not in without])
-    if problem is not None:
+    form = f"`{argument}` must be a function ({', '.join([*positional, '*', *keywords])}) -> tensor"
+    parameters = list(_parameters(value).values())
+    if not parameters or isinstance(value, type | keras.layers.Layer):
+        raise TypeError(f"{form}; got {value!r}")
+    name = getattr(value, "__name__", repr(value))
+    by_position = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    missing = [] if variadic else positional[len(by_position) :]
+    missing += [keyword for keyword in keywords if keyword not in without and not takes(value, keyword)]
+    if missing:
+        raise TypeError(f"{form}; {name} takes no {' and no '.join(f'`{each}`' for each in missing)}")
+    required = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    more = [each for each in required if each not in {*by_position[: len(positional)], *keywords}]
+    if more:
         raise TypeError(
-            f"`{argument}` must be a function ({', '.join([*positional, '*', *keywords])}) -> tensor, "
-            f"a {contract.__name__} of kblocks.contracts; got {value!r}{problem}"
+            f"{form}; {name} needs {' and '.join(f'`{each}`' for each in more)} too, which functools.partial can bind"
         )
 
 
 def takes(function: Any, argument: str) -> bool:
     """Whether a function has a keyword argument of this name."""
-    parameters = _parameters(function)
-    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-
-
-def _mismatch(value: Any, positional: Sequence[str], keywords: Sequence[str]) -> str | None:
-    """Why `value` can't be called with these arguments; empty if it is no function, `None` if it can be called."""
-    parameters = _parameters(value)
-    if not parameters or isinstance(value, type | keras.layers.Layer):
-        return ""
-    kinds = {p.kind for p in parameters.values()}
-    named = {p.name for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    by_position = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    lacking = [] if inspect.Parameter.VAR_POSITIONAL in kinds else list(positional[len(by_position) :])
-    if inspect.Parameter.VAR_KEYWORD not in kinds:
-        lacking += [name for name in keywords if name not in named]
-    if lacking:
-        return f", which takes no {_listed(lacking)}"
-    given = {*by_position[: len(positional)], *keywords}
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    more = [p.name for p in parameters.values() if p.default is p.empty and p.kind not in variadic]
-    more = [name for name in more if name not in given]
-    return f", which needs {_listed(more)} too (functools.partial binds arguments)" if more else None
+    parameters = _parameters(function).values()
+    return any(p.kind is p.VAR_KEYWORD or (p.name == argument and p.kind is not p.POSITIONAL_ONLY) for p in parameters)
 
 
 def _parameters(value: Any) -> Mapping[str, inspect.Parameter]:
@@ -148,10 +139,6 @@ def _parameters(value: Any) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(value).parameters
     except (TypeError, ValueError):
         return {}
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(f"`{name}`" for name in names)
 
 
 def activation(value: Any, argument: str) -> None:

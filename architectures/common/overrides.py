@@ -8,7 +8,6 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import kblocks as kb
-from architectures.common.contracts import check_contract
 from kblocks import check, contracts
 
 Spec = TypeVar("Spec")
@@ -80,7 +79,7 @@ def override(arch: str, spec: Spec, overrides: Mapping[str, Any]) -> Spec:
         if key in RATES:
             check.fraction(value, key)
         if key in functions:
-            check_contract(value, functions[key], key)
+            check.block(value, key, functions[key])
     return dataclasses.replace(spec, **overrides)  # type: ignore[type-var]
 
 
