@@ -31,6 +31,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def rank(x: Any, expected: int, argument: str = "x") -> None:
     """Raise unless `x` is a tensor of `expected` dimensions, the batch axis included, channels last."""
     shape = getattr(x, "shape", None)

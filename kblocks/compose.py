@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def concat(tensors: Sequence[KerasTensor], *, name: str | None = None) -> KerasTensor:
     """Concatenation along the last axis.
 

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["Attention", "Block", "Cell", "Merge", "Module", "Shortcut", "Stem", "Unit"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class Block(Protocol):
     """`(x, *, name) -> tensor`: a normalisation, an activation, or anything that `compose.chain` puts in sequence."""
 

@@ -11,6 +11,10 @@ import keras
 __all__ = ["resolve", "scope"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def scope(name: str | None, default: str) -> Callable[[str], str]:
     """`scope(name, default)(part)` is `name_part`: the names of the layers of one block.
 

@@ -10,6 +10,10 @@ from kblocks.style import Style
 __all__ = ["pad", "replace_stride", "window"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def pad(
     x: KerasTensor,
     kernel_size: int | tuple[int, int],

@@ -16,6 +16,10 @@ from kblocks.style import RELU_BN, Style
 __all__ = ["avg_pool", "global_pool", "max_pool"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def max_pool(
     x: KerasTensor, size: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
 ) -> KerasTensor:

@@ -49,6 +49,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def projection(
     x: KerasTensor, filters: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
 ) -> KerasTensor:

@@ -29,6 +29,11 @@ __all__ = [
     "xception",
 ]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 HINT = " (stems for small images: kblocks.stem.mnist for 28×28, kblocks.stem.cifar for 32×32)"
 """Added to errors about images that are too small."""
 

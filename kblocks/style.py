@@ -46,6 +46,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def batch_norm(
     x: KerasTensor, *, momentum: float = 0.9, epsilon: float = 1e-5, scale: bool = True, name: str | None = None
 ) -> KerasTensor:
