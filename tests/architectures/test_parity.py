@@ -32,6 +32,8 @@ TOLERANCE = 1e-4
 
 def maker(arch):
     """Keras's function and the arguments that it takes without being told."""
+    if constructor(arch) == "NASNetMobile" and keras.backend.backend() == "torch":
+        pytest.skip("keras.applications has no NASNetMobile on PyTorch")
     row = architectures.variant(arch)
     accepted = inspect.signature(getattr(row.keras, "func", row.keras)).parameters
 
