@@ -170,7 +170,7 @@ def show(record: Mapping[str, Any]) -> None:
     ours, theirs = record["trainable_params"], record["peer_trainable_params"]
     console.table(
         f"{record['arch']} on {record['dataset']}, {record['mode']} in batches of {record['batch_size']}, "
-        f"{record['dtype_policy']}: {record['runs']} runs per side, in turns",
+        f"{record['dtype_policy']}: {record['runs']} run{'s' * (record['runs'] > 1)} per side, in turns",
         {
             "parameters, on both sides": f"{ours:,}" + (f" ({theirs:,} with unused biases)" if ours != theirs else ""),
             f"ours, {record['backend']}": f"{record['images_per_second']:,.0f} images/s",

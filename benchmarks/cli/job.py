@@ -184,10 +184,11 @@ def _engine(
     plan: engines.Plan,
 ) -> engines.Engine:
     """The engine for our network or the one of keras.applications; or for the peer's in PyTorch."""
-    if options.peer is None or options.peer.startswith(peers.KERAS_APPLICATIONS):
+    needed = None if options.peer is None else peers.find(options.peer).backend
+    if options.peer is None or needed is None:
         return engines.create(model, optimizer, task, plan)
-    if keras.backend.backend() != "torch":
-        raise UsageError(f"--peer={options.peer} needs KERAS_BACKEND=torch; got {keras.backend.backend()}")
+    if keras.backend.backend() != needed:
+        raise UsageError(f"--peer={options.peer} needs KERAS_BACKEND={needed}; got {keras.backend.backend()}")
     from benchmarks.peers.plain_torch import PlainTorchEngine
 
     return PlainTorchEngine(model, optimizer, task, plan, network=options.peer)

@@ -48,7 +48,7 @@ class Engine(ABC):
     Args:
         model: trained in place.
         optimizer: not built yet.
-        task: see `benchmarks.tasks.classification`.
+        task: see `benchmarks.tasks`.
         plan: see `Plan`.
 
     Attributes:

@@ -1,8 +1,8 @@
 """Batch normalisation by TensorFlow's fused kernel.
 
-Keras computes it on TensorFlow as a dozen elementwise operations, each a pass over the whole tensor, and again as many
-for the gradient. The fused kernel computes the same in a few passes. XLA fuses by itself; without it, as on CPU, this
-takes the place of Keras's own.
+On TensorFlow, Keras computes it as a dozen elementwise operations, each a pass over the whole tensor, and as many
+again for the gradient. The fused kernel computes the same in a few passes. XLA fuses the operations itself; without
+XLA, as on CPU, this replaces Keras's own implementation.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 def suits(operation: Any, x: Any) -> bool:
-    """Whether the kernel computes what the layer does: on images, channels last, in a known precision."""
+    """Whether the kernel supports the layer: images, channels last, in a supported precision."""
     return (
         type(operation) is keras.layers.BatchNormalization
         and len(x.shape) == 4
@@ -32,7 +32,7 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: tf.Tensor, *, training
     Args:
         layer: see `suits`.
         x: `(batch, height, width, channels)`.
-        training: whether the batch's own statistics are taken, or the moving ones.
+        training: whether to use the statistics of the batch or the moving statistics.
 
     Returns:
         A tensor of `x`'s shape, in the layer's compute dtype.
@@ -50,7 +50,7 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: tf.Tensor, *, training
     )
     if not training:
         return y
-    # The kernel hands back the sample's variance, over n − 1; Keras's moving one is that over n.
+    # The kernel returns the sample variance (n − 1); Keras's moving variance uses the population variance (n).
     n = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
     for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance * ((n - 1) / n))):
         moving.assign(moving * layer.momentum + batch * (1 - layer.momentum))

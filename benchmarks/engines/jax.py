@@ -11,16 +11,16 @@ from benchmarks.engines.base import Engine, Plan, has_convolution
 from benchmarks.tasks import Task
 
 State = tuple[list[jax.Array], list[jax.Array], list[jax.Array]]
-"""Values of the trainable variables, of the others (statistics and seeds), and of the optimiser's."""
+"""Values of the trainable variables, of the non-trainable ones (statistics and seeds), and of the optimiser's."""
 
 
 class JaxEngine(Engine):
     """Runs a model in blocks of steps.
 
-    The values of all variables travel through the compiled block and are donated to it, so that they are updated in
-    place; `sync` puts them back into the model. What is left of an epoch after its whole blocks runs step by step. So
-    do streamed batches, and everything on CPU where there are convolutions, which XLA runs there without its fast
-    kernels inside a loop.
+    The values of all variables are arguments and results of the compiled block and are donated, so that they are
+    updated in place; `sync` copies them into the model. The steps of an epoch after its last whole block run one by one. So do
+    streamed batches, and networks with convolutions on CPU, where XLA does not use its fast convolution kernels inside
+    a loop.
     """
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, task: Task, plan: Plan) -> None:
@@ -50,14 +50,14 @@ class JaxEngine(Engine):
         return float(sum(losses)) / steps
 
     def sync(self) -> None:
-        """Puts the trained values into the variables of the model and the optimiser."""
-        # The next block takes the engine's own arrays and not these, which it would otherwise delete.
+        """Copies the trained values into the variables of the model and the optimiser."""
+        # Copies: the next block donates, and so deletes, the engine's own arrays.
         for variables, values in zip(self._variables(), jax.tree.map(jnp.copy, self._state), strict=True):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
 
     def _compile(self) -> None:
-        # On copies, which are donated and thrown away.
+        # On copies, which are donated.
         if self._plan.input == "stream":
             state, loss = self._one(jax.tree.map(jnp.copy, self._state), *self._next)
         else:
@@ -72,7 +72,7 @@ class JaxEngine(Engine):
         for _ in range(steps):
             self._state, loss = self._one(self._state, *self._next)
             losses.append(loss)
-            # On its way to the device while the step runs.
+            # Copied to the device while the step runs.
             self._next = jax.device_put(next(self._batches))
         return losses
 
@@ -148,6 +148,6 @@ def _as_list(outputs: Any) -> list[jax.Array]:
 
 
 def _scale(optimizer: keras.optimizers.Optimizer, slots: list[jax.Array], loss: jax.Array) -> jax.Array:
-    """The loss times the optimiser's scale, which under mixed_float16 is among its variables."""
+    """The loss times the loss scale, which with mixed_float16 is a variable of the optimiser."""
     with keras.StatelessScope(state_mapping=list(zip(optimizer.variables, slots, strict=True))):
         return optimizer.scale_loss(loss)

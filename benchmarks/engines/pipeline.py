@@ -1,4 +1,4 @@
-"""Batches from main memory by `tf.data`, drawn and augmented as the resident engines do it; for any backend."""
+"""Batches from main memory by `tf.data`, drawn and augmented as in the resident engines; for any backend."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -9,11 +9,11 @@ from benchmarks.terminal.errors import UsageError
 
 
 def batches(task: Task, *, batch_size: int, seed: int) -> Any:
-    """An endless `tf.data.Dataset` of raw batches, the examples shuffled anew each epoch.
+    """An infinite `tf.data.Dataset` of raw batches, shuffled in each epoch.
 
     Args:
-        task: draws the batches; what an epoch has beyond whole batches is left out.
-        batch_size: examples a batch.
+        task: draws the batches; the last partial batch of an epoch is dropped.
+        batch_size: examples per batch.
         seed: of the order and of the augmentation.
 
     Returns:

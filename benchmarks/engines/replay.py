@@ -1,7 +1,7 @@
-"""Executes a functional model's graph call by call, with a function of the caller's in place of each layer's own call.
+"""Executes the graph of a functional model call by call, with a given function in place of each layer's own call.
 
-A functional model is data: its configuration lists every call with where its tensors come from. An engine can so run
-the same weights through other kernels and leave the model untouched.
+The configuration of a functional model lists every call with the sources of its tensors. An engine can therefore run
+the same weights with other kernels without changing the model.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ Call = Callable[..., Any]
 
 
 def replay(model: keras.Model, inputs: Sequence[Any], call: Call) -> list[Any]:
-    """The outputs of `model`, computed by `call`; models within the model are entered.
+    """The outputs of `model`, computed by `call`, also inside nested models.
 
     Args:
         model: functional or sequential.

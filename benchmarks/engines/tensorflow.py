@@ -17,16 +17,16 @@ BLOCK_BYTES = 2**26
 class TensorFlowEngine(Engine):
     """Runs a model in blocks of steps.
 
-    On resident data the order of an epoch and its random numbers are drawn once and lie on the device. A block gathers
-    the raw examples of all its steps from the resident arrays, then loops over them: sliced in the loop, XLA on CPU
-    would copy the whole array each step.
+    With resident data, the order and the random numbers of an epoch are drawn once and stored on the device. A block
+    gathers the raw examples of all its steps from the resident arrays, then loops over them: if the resident array were
+    indexed in the loop, XLA on CPU would copy it in each step.
     """
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, task: Task, plan: Plan) -> None:
         super().__init__(model, optimizer, task, plan)
         jit = plan.jit
         if jit == "auto":
-            # On CPU, XLA runs convolutions inside a loop without its fast kernels; dense layers gain from it there too.
+            # On CPU, XLA does not use its fast convolution kernels inside a loop; dense layers are faster with it.
             jit = "on" if tf.config.list_physical_devices("GPU") or not has_convolution(model) else "off"
         self.jit = jit == "on"
         self._weights = [variable.value for variable in model.trainable_variables]
@@ -34,7 +34,7 @@ class TensorFlowEngine(Engine):
         if plan.input == "stream":
             self._dataset = pipeline.batches(task, batch_size=plan.batch_size, seed=plan.seed)
             self._batches = iter(self._dataset)
-            # XLA can't pull from an iterator, so that it compiles the steps and not their loop.
+            # XLA can't read from an iterator: it compiles the step and not the loop.
             self._step = tf.function(step, jit_compile=self.jit)
             self._block = tf.function(self._run_streamed)
             return
@@ -42,7 +42,7 @@ class TensorFlowEngine(Engine):
         self._data = {name: tf.constant(array) for name, array in task.train.items()}
         example_bytes = sum(array.nbytes for array in task.train.values()) / task.count
         self.block = int(min(self.block, max(1, BLOCK_BYTES // (example_bytes * plan.batch_size))))
-        # XLA takes blocks of one size only, so that the last of an epoch gathers some rows that it doesn't use.
+        # XLA needs blocks of one size: the last block of an epoch gathers some rows that are not used.
         drawn = (self.steps_per_epoch + self.block, plan.batch_size)
         self._order = tf.Variable(tf.zeros(drawn, tf.int32), trainable=False)
         self._uniform = tf.Variable(tf.zeros((*drawn, task.randoms)), trainable=False)
@@ -105,7 +105,7 @@ class TensorFlowEngine(Engine):
         return tf.reshape(x, (self.block if self.jit else -1, self.batch_size, *x.shape[1:]))
 
     def _run_steps(self, inputs: list[tf.Tensor], targets: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        # `for i in tf.range(count)` has a bound that XLA takes for a constant, and compiles anew for each count.
+        # XLA treats the bound of `for i in tf.range(count)` as a constant and compiles again for each count.
         total, i = tf.constant(0.0), tf.constant(0)
         while i < count:
             total += self._step([x[i] for x in inputs], targets[i])
@@ -128,7 +128,7 @@ class TensorFlowEngine(Engine):
         return self._task.loss(outputs, targets)
 
     def _call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
-        """One operation of the graph; a normalisation by the fused kernel where XLA does not fuse."""
+        """One operation of the graph; without XLA, batch normalisation by the fused kernel."""
         if not self.jit and fused_norm.suits(operation, args[0]):
             return fused_norm.batch_norm(operation, args[0], training=self._plan.trains)
         if "training" in inspect.signature(operation.call).parameters:

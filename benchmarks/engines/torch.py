@@ -1,6 +1,6 @@
-"""The PyTorch engine: one step after the other; `torch.compile` over the forward pass and the loss.
+"""The PyTorch engine: single steps; `torch.compile` of the forward pass and the loss.
 
-Keras's convolutions turn channels-last tensors by a view, so that PyTorch sees its own channels-last memory format.
+Keras's convolutions transpose channels-last tensors as a view, which is PyTorch's own channels-last memory format.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from benchmarks.tasks import Task
 
 
 class TorchEngine(Engine):
-    """Runs a model step by step; the loss is read once a run, so that the device is never waited for in between."""
+    """Runs a model step by step; the loss is read once per run, so that the host does not wait for the device."""
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, task: Task, plan: Plan) -> None:
         super().__init__(model, optimizer, task, plan)
-        # On CPU the compiled step is no faster, and takes a minute to compile.
+        # On CPU the compiled step was not faster, and took a minute to compile.
         self.jit = torch.cuda.is_available() if plan.jit == "auto" else plan.jit == "on"
         self._weights = [variable.value for variable in model.trainable_variables]
         self._device = self._weights[0].device
@@ -46,14 +46,14 @@ class TorchEngine(Engine):
     def _compile(self) -> None:
         float(self._step(*self._draw()))
         if self._plan.input == "stream":
-            self._batches = self._dataset.as_numpy_iterator()  # from the first batch on again
+            self._batches = self._dataset.as_numpy_iterator()  # start again at the first batch
 
     def _draw_streamed(self) -> tuple[list[torch.Tensor], torch.Tensor]:
         inputs, targets = next(self._batches)
         return [self._put(x) for x in inputs], self._put(targets)
 
     def _put(self, array: Any) -> torch.Tensor:
-        tensor = torch.tensor(array)  # a copy, of an array that tf.data may use again
+        tensor = torch.tensor(array)  # a copy: tf.data may reuse the array
         if self._device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)

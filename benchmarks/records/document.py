@@ -3,6 +3,7 @@
 python -m benchmarks.records.document > docs/records.md
 """
 
+import textwrap
 from collections.abc import Iterable
 
 from benchmarks.records import schema
@@ -34,7 +35,7 @@ This page is written from `benchmarks/records/schema.py`: `python -m benchmarks.
 
 ## A comparison (`benchmarks.versus`)
 
-It follows the records of the runs that it compares. Of the fields of every record it has {shared}.
+{shared}
 
 {compared}
 
@@ -46,7 +47,11 @@ It follows the records of the runs that it compares. Of the fields of every reco
 
 def markdown() -> str:
     """The text of docs/records.md."""
-    shared = [f"`{field.name}`" for field in schema.EVERY if schema.VERSUS[0] in field.scripts and field.name != "peer"]
+    shared = [f"`{field.name}`" for field in schema.EVERY if "versus" in field.scripts]
+    words = (
+        "It follows the records of the runs that it compares. Of the fields of every record it has "
+        f"{', '.join(shared[:-1])} and {shared[-1]}."
+    )
     return DOCUMENT.format(
         version=schema.VERSION,
         every=table(schema.EVERY),
@@ -54,7 +59,7 @@ def markdown() -> str:
         timed=table(schema.TIMED),
         compared=table(schema.COMPARED),
         environment=table(schema.ENVIRONMENT),
-        shared=", ".join(shared[:-1]) + f" and {shared[-1]}",
+        shared=textwrap.fill(words, 120, break_on_hyphens=False),
     )
 
 

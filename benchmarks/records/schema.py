@@ -185,20 +185,20 @@ EVERY = (
     Field("overrides", SCRIPTS, ALWAYS, each(text), "`KEY=VALUE` overrides of its spec; of a key given twice the last "
           "counts, in any order", CONFIGURATION, last_of_each_key),
     Field("script", SCRIPTS, ALWAYS, script, "`train`, `throughput` or `versus`", CONFIGURATION),
-    Field("status", SCRIPTS, ALWAYS, text, "`ok` or `out_of_memory`, which has no measurements", default="ok"),
+    Field("status", RUNS, ALWAYS, text, "`ok` or `out_of_memory`, which has no measurements", default="ok"),
     Field("mode", SCRIPTS, ALWAYS, text, "`training`, or `inference` (forward passes alone)", CONFIGURATION,
           default="training"),
     Field("dataset", SCRIPTS, ALWAYS, text, "name of the data set, as `mnist`; of an `.npz` file its name; "
           "`generated_HxWxC` or `synthetic`", CONFIGURATION),
     Field("data", SCRIPTS, ALWAYS, text, "source of the images: `tfds`, `keras`, `npz:PATH`, `generated` or "
           "`synthetic`; the path is not part of the identity", CONFIGURATION, without_path),
-    Field("input_shapes", RUNS, OPTIONAL, each(each(count)), "shape of each of the network's inputs, as "
+    Field("input_shapes", SCRIPTS, OPTIONAL, each(each(count)), "shape of each of the network's inputs, as "
           "`--input_shape` gave it; else `null`", CONFIGURATION, of_lists),
     Field("examples", RUNS, OPTIONAL, count, "number of distinct training examples; of large synthetic images a single "
           "batch, used again in each step", CONFIGURATION, default=None),
     Field("augment", SCRIPTS, ALWAYS, flag, "whether images are flipped and cropped at random", CONFIGURATION),
     Field("input", RUNS, ALWAYS, text, "how images reach the network: `resident`, `stream` or `fit`", CONFIGURATION),
-    Field("peer", SCRIPTS, OPTIONAL, text, "network that ran in place of ours: `torch`, `timm:NAME` or "
+    Field("peer", RUNS, OPTIONAL, text, "network that ran in place of ours: `torch`, `timm:NAME` or "
           "`keras_applications:NAME`; else `null`", CONFIGURATION, default=None),
     Field("batch_size", SCRIPTS, ALWAYS, count, "examples per step", CONFIGURATION),
     Field("backend", SCRIPTS, ALWAYS, text, "Keras's backend", CONFIGURATION),
@@ -349,7 +349,7 @@ def check(record: Record) -> None:
 
 
 def _check(values: Record, table: Iterable[Field], record: Record) -> None:
-    needed = (ALWAYS, IF_OK) if record["status"] == "ok" else (ALWAYS,)
+    needed = (ALWAYS, IF_OK) if record.get("status") == "ok" else (ALWAYS,)
     for field in table:
         value = values.get(field.name)
         is_needed = record["script"] in field.scripts and field.needed in needed

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.process import ROOT, python
 
 from benchmarks import backends
 from benchmarks.measure import environment, nvidia
-from tests.benchmarks.fakes import FakeNvml, fake_jax, fake_tensorflow, fake_torch
+from tests.support.fakes import FakeNvml, fake_jax, fake_tensorflow, fake_torch
+from tests.support.process import ROOT, python
 
 
 def last_line(script, **variables):
@@ -87,7 +87,7 @@ def test_on_cpu_there_are_no_figures_of_a_gpu(fake_backend, monkeypatch, name, m
         ("torch", fake_torch(cuda=None), None),
     ],
 )
-def test_tf32_is_told_by_settings_and_device(fake_backend, monkeypatch, name, module, tf32):
+def test_tf32_depends_on_settings_and_device(fake_backend, monkeypatch, name, module, tf32):
     fake_backend(name, module)
     assert backends.current().may_use_tf32() is tf32
     assert environment.machine()["tf32"] is tf32
@@ -191,29 +191,29 @@ else:
     ]
 # As a layer of Keras passes them on.
 attempts.append(lambda: keras.layers.ZeroPadding2D(2**23)(keras.ops.zeros((1, 1, 1, 1))))
-told = []
+found = []
 for group in (attempts, others):
-    told.append([])
+    found.append([])
     for attempt in group:
         try:
             attempt()
         except BaseException as error:
-            told[-1].append([backends.is_out_of_memory(error), type(error).__name__, str(error)])
+            found[-1].append([backends.is_out_of_memory(error), type(error).__name__, str(error)])
         else:
             raise SystemExit("an attempt did not fail")
-print(json.dumps(told))
+print(json.dumps(found))
 """
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_real_errors_are_told_apart(backend):
+def test_real_errors_are_distinguished(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     if backend == "tensorflow" and not Path("/dev/full").exists():
         pytest.skip("the system has no /dev/full")
     out_of_memory, others = last_line(RUN_OUT, KERAS_BACKEND=backend, CUDA_VISIBLE_DEVICES="")
-    assert [told for told, *_ in out_of_memory] == [True] * len(out_of_memory), out_of_memory
-    assert [told for told, *_ in others] == [False] * len(others), others
+    assert [is_memory for is_memory, *_ in out_of_memory] == [True] * len(out_of_memory), out_of_memory
+    assert [is_memory for is_memory, *_ in others] == [False] * len(others), others
 
 
 def test_numpy_and_python_run_out():
@@ -315,9 +315,6 @@ MAY_IMPORT = {
     "torch": {"backends/torch.py", "engines/torch.py", "peers/plain_torch.py"},
 }
 MAY_IMPORT = {name: {f"benchmarks/{file}" for file in files} for name, files in MAY_IMPORT.items()}
-# Who may decide by the backend's name; a record holds it.
-MAY_ASK = {"benchmarks/engines/__init__.py"}
-
 SOURCES = sorted(path for name in ("kblocks", "architectures", "benchmarks") for path in (ROOT / name).rglob("*.py"))
 
 
@@ -361,7 +358,7 @@ def names_compared(text):
 def test_a_backend_is_known_only_where_it_may(path):
     text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
     assert [backend for backend in backends_imported(text) if name not in MAY_IMPORT[backend]] == []
-    if not name.startswith("benchmarks/backends/") and name not in MAY_ASK:
+    if not name.startswith("benchmarks/backends/"):
         assert names_compared(text) == []
 
 

@@ -77,7 +77,7 @@ def cells(printed):
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if line.startswith("│")]
 
 
-def test_a_row_tells_both_medians_their_ratio_and_whether_it_is_real(compared):
+def test_a_row_has_medians_ratio_interval_and_verdict(compared):
     # No run of A is as fast as any of B: of the 252 ways to share out ten ranks, that and its mirror image.
     (row,) = cells(compared(runs(SLOW), runs(FAST)))
     ratios = [110 / 104, 114 / 100]
@@ -95,7 +95,7 @@ def test_a_disturbed_run_is_no_matter(compared):
     assert row[2:5] == ["102", "112", f"{112.5 / 101.5:.3f}"]
 
 
-def test_what_overlaps_is_not_told_apart(compared):
+def test_rates_that_overlap_do_not_differ(compared):
     (row,) = cells(compared(runs((1.0, 3.0, 5.0, 7.0, 9.0)), runs((2.0, 4.0, 6.0, 8.0, 10.0))))
     # Ranks 1, 3, 5, 7, 9 sum to 25, which is U = 10 of 25; 174 of the 252 subsets are as far from the middle.
     sums = [abs(sum(each) - 27.5) for each in itertools.combinations(range(1, 11), 5)]
@@ -222,7 +222,7 @@ DIFFERENCES = [
 
 
 @pytest.mark.parametrize(("field", "other", "values"), DIFFERENCES)
-def test_a_difference_is_refused_with_its_name_unless_it_is_on_purpose(compared, refused, field, other, values):
+def test_a_difference_is_refused_unless_named_by_across(compared, refused, field, other, values):
     a, b = runs(SLOW), runs(FAST, **other)
     assert refused(a, b) == (f"the rows differ in {field} ({values}); --across={field} compares them all the same")
     printed = compared(a, b, across=[field])
@@ -261,25 +261,25 @@ def test_brackets_are_printed_as_they_are(compared):
     assert [row[0] for row in cells(compared(a, b))] == ["resnet20, overrides widths=[bold]", "resnet20"]
 
 
-def test_the_closest_rows_are_told_where_nothing_pairs(refused):
+def test_the_closest_rows_are_named_where_nothing_pairs(refused):
     a = runs(SLOW, batch_size=32, backend="torch", input="fit") + runs(SLOW, batch_size=128)
     b = runs(FAST, batch_size=256, jit=False) + runs(FAST, batch_size=16, arch="lenet", mode="inference")
     assert refused(a, b) == (
         "the closest rows differ in batch_size (128 and 256) and jit (on and off); "
         "--across=batch_size,jit compares them all the same"
     )
-    told = refused(a[5:], b[:5], across=["batch_size"])
-    assert told == "the rows differ in jit (on and off); --across=batch_size,jit compares them all the same"
+    message = refused(a[5:], b[:5], across=["batch_size"])
+    assert message == "the rows differ in jit (on and off); --across=batch_size,jit compares them all the same"
 
 
 def test_another_device_is_refused_even_where_other_rows_pair(compared, refused):
     a = runs(SLOW) + runs(SLOW, batch_size=256)
     b = runs(FAST) + runs(FAST, batch_size=256, cpu_cores=8)
     cores = "2 cores of Abacus 9 and 8 cores of Abacus 9"
-    told = f"rows differ in device ({cores}); --across=device compares them all the same"
-    assert refused(a, b) == f"the {told}"
-    # Nor are other rows, as close to each other, what is told of then.
-    assert refused(runs(SLOW, batch_size=64) + a, runs(FAST, batch_size=32) + b) == f"the closest {told}"
+    message = f"rows differ in device ({cores}); --across=device compares them all the same"
+    assert refused(a, b) == f"the {message}"
+    # Nor are other rows, as close to each other, what the message names then.
+    assert refused(runs(SLOW, batch_size=64) + a, runs(FAST, batch_size=32) + b) == f"the closest {message}"
     assert len(cells(compared(a, b, across=["device"]))) == 2
 
 
@@ -291,13 +291,13 @@ def test_a_device_that_only_one_side_has_is_unmatched(compared):
 
 def test_a_mixture_on_one_side_is_refused(refused):
     a = runs(SLOW, backend="tensorflow") + runs(FAST, backend="torch")
-    told = refused(a, runs(FAST), across=["backend"])
-    assert "a.jsonl holds resnet20 with backend tensorflow and torch; with --across=backend each file" in told
-    told = refused(runs(FAST), a, across=["backend"])
-    assert "b.jsonl holds" in told
+    message = refused(a, runs(FAST), across=["backend"])
+    assert "a.jsonl holds resnet20 with backend tensorflow and torch; with --across=backend each file" in message
+    message = refused(runs(FAST), a, across=["backend"])
+    assert "b.jsonl holds" in message
 
 
-def test_only_records_of_status_ok_are_compared_and_the_others_counted(compared, refused):
+def test_only_records_of_status_ok_are_compared(compared, refused):
     failed = [
         *(made.failed(seed=seed) for seed in range(3)),
         made.failed(status="non_finite_loss"),
@@ -308,20 +308,20 @@ def test_only_records_of_status_ok_are_compared_and_the_others_counted(compared,
     assert "b.jsonl:" not in printed
     (row,) = cells(printed)
     assert row[1:3] == ["5, 5", "102"]
-    told = refused(runs(SLOW), failed[:3])
-    assert told.endswith("b.jsonl holds no record of status ok of its own, but 3 of status out_of_memory")
+    message = refused(runs(SLOW), failed[:3])
+    assert message.endswith("b.jsonl holds no record of status ok of its own, but 3 of status out_of_memory")
     assert refused([], runs(SLOW)).endswith("a.jsonl holds no record of status ok of its own")
 
 
-def test_old_records_tell_no_status_and_no_mode(compared):
+def test_old_records_have_no_status_and_no_mode(compared):
     old = [{key: value for key, value in each.items() if key not in ("status", "mode")} for each in runs(SLOW)]
     assert len(cells(compared(old, runs(FAST)))) == 1
 
 
 @pytest.mark.parametrize("version", [1, 2, None])
 def test_another_version_is_refused(refused, version):
-    told = refused(runs(SLOW), [*runs(FAST), record(1.0, version=version)])
-    assert told.endswith(f"b.jsonl holds a record of version {version}; only those of version 3 are compared")
+    message = refused(runs(SLOW), [*runs(FAST), record(1.0, version=version)])
+    assert message.endswith(f"b.jsonl holds a record of version {version}; only those of version 3 are compared")
 
 
 def test_a_missing_version_is_refused(refused):
@@ -338,10 +338,10 @@ def test_a_run_that_stands_in_several_places_counts_once(compared, refused):
     assert refused(a, a).endswith("b.jsonl holds no record of status ok of its own")
 
 
-def test_what_is_no_whole_record_is_told(refused):
+def test_what_is_not_a_whole_record_is_refused(refused):
     wrong = record() | {"images_per_second": True}
-    told = "b.jsonl, line 2, lacks a field or has it in another form: 'images_per_second' is True"
-    assert refused(runs(SLOW), [record(1.0), wrong]).endswith(told)
+    message = "b.jsonl, line 2, lacks a field or has it in another form: 'images_per_second' is True"
+    assert refused(runs(SLOW), [record(1.0), wrong]).endswith(message)
 
 
 @pytest.mark.parametrize("paths", [[], ["a.jsonl"], ["a.jsonl", "b.jsonl", "c.jsonl"]])
@@ -350,9 +350,9 @@ def test_two_files_are_compared(paths):
         compare.main(paths)
 
 
-def test_an_unknown_field_is_told(refused):
-    told = refused(runs(SLOW), runs(FAST), across=["backend", "batchsize"])
-    assert told == f"--across must be of {', '.join(identity.FIELDS)}; got 'batchsize'"
+def test_an_unknown_field_is_refused(refused):
+    message = refused(runs(SLOW), runs(FAST), across=["backend", "batchsize"])
+    assert message == f"--across must be of {', '.join(identity.FIELDS)}; got 'batchsize'"
 
 
 def test_without_scipy_one_sentence_says_how_to_get_it(compared, refused, monkeypatch):
@@ -380,7 +380,7 @@ def spread(middle, width):
         (spread(100, 10), spread(90, 10)[:4], 0.95, True),  # four runs would not tell
     ],
 )
-def test_a_row_fails_below_the_floor_unless_its_interval_reaches_it(compared, capsys, a, b, floor, fails):
+def test_a_row_fails_below_the_floor_with_its_interval(compared, capsys, a, b, floor, fails):
     if not fails:
         assert "failed" not in compared(runs(a), runs(b), fail_below=floor)
         return
@@ -406,18 +406,18 @@ def test_a_row_without_a_partner_does_not_fail(compared):
 
 
 @pytest.mark.parametrize(
-    ("b", "options", "status", "told"),
+    ("b", "options", "status", "message"),
     [
         (FAST, ["--fail_below=1"], 0, "B is faster"),
         ((50.0,) * 5, ["--fail_below=0.9"], 2, "failed, below --fail_below=0.9: resnet20 (0.490)"),
         (FAST, ["--across=batchsize"], 1, "error: --across must be of"),
     ],
 )
-def test_exit_statuses(tmp_path, b, options, status, told):
+def test_exit_statuses(tmp_path, b, options, status, message):
     paths = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     for path, rates in zip(paths, (SLOW, b), strict=True):
         path.write_text("".join(json.dumps(each) + "\n" for each in runs(rates)))
     done = python("-m", "benchmarks.compare", *paths, *options, COLUMNS="200")
     assert done.returncode == status, done.stderr
-    assert told in (done.stderr if status == 1 else done.stdout)
+    assert message in (done.stderr if status == 1 else done.stdout)
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""The arithmetic and the least traffic of a step against counts made by hand."""
+"""Arithmetic and bytes of a step, compared with counts made by hand."""
 
 import itertools
 
@@ -41,7 +41,7 @@ def test_two_layers(mode, conv, dense, batch_size):
     assert found.flops == 2 * batch_size * (conv * (7 * 5 * 6) * (3 * 3 * 4) + dense * 36 * 10)
 
 
-def test_a_layer_that_is_not_trained_passes_the_gradient_on_all_the_same():
+def test_the_gradient_passes_a_layer_that_is_not_trained():
     x = keras.Input((4,))
     frozen = layers.Dense(5, trainable=False)
     found = step_cost(keras.Model(x, layers.Dense(7)(frozen(layers.Dense(6)(x)))), 1, "training")
@@ -56,12 +56,12 @@ def frozen_at_the_start(x):
 
 
 @pytest.mark.parametrize("arch", ["siamese_tiny", "resnet_tiny", "convnext_toy", "nasnet_tiny", "shared_dense_tiny"])
-def test_forward_it_is_what_the_profile_says(arch):
+def test_the_forward_pass_is_that_of_the_profile(arch):
     model = architectures.create(arch)
     assert step_cost(model, BATCH, "inference").flops == 2 * BATCH * profile(model).macs
 
 
-def test_forward_and_backward_it_is_what_xla_counts():
+def test_forward_and_backward_pass_agree_with_xla():
     """Of products alone, whose operands XLA can't simplify."""
     jax = pytest.importorskip("jax")
     sizes = (96, 64, 48, 16)
@@ -86,24 +86,24 @@ def _counted(analysis):
 
 
 @pytest.mark.parametrize("policy", ["bfloat16", "mixed_float16"])
-def test_half_precision_halves_it(policy):
+def test_half_precision_halves_the_bytes(policy):
     half, full = (step_cost(two_layers(each), BATCH, "training") for each in (policy, None))
     assert (2 * half.bytes, half.flops) == (full.bytes, full.flops)
 
 
-def test_under_a_mixed_policy_each_array_has_its_layers_compute_dtype():
+def test_a_mixed_policy_uses_the_dtype_of_each_layer():
     x = keras.Input((5,))
     # As heads end: the product before in half precision, the last in float32.
     last = keras.Model(x, layers.Dense(3, dtype="float32")(layers.Dense(4, dtype="mixed_float16")(x)))
     assert least_bytes(last, 1, "inference") == 2 * (5 + 24 + 4) + 4 * (4 + 15 + 3)
 
 
-def test_a_shared_layer_counts_once_a_call():
+def test_a_shared_layer_counts_once_per_call():
     x, layer = keras.Input((8,)), layers.Dense(8)
     assert least_bytes(keras.Model(x, layer(layer(x))), BATCH, "inference") == 4 * 2 * (BATCH * 16 + 72)
 
 
-def test_calls_in_another_graph_do_not_count_and_the_model_stays_as_it_was():
+def test_calls_in_another_graph_do_not_count():
     layer = layers.Dense(8)
     layer(keras.Input((8,)))
     x = keras.Input((8,))
@@ -116,7 +116,7 @@ def test_calls_in_another_graph_do_not_count_and_the_model_stays_as_it_was():
 
 
 @pytest.mark.parametrize("joint_norm", [False, True])
-def test_a_tower_counts_once_a_call_and_on_joined_inputs_reads_its_weights_once(joint_norm):
+def test_a_tower_counts_once_per_call(joint_norm):
     shared = tower.as_model(lambda x, name: layers.Dense(4, name=name)(x), (6,))
     x = [keras.Input((6,)), keras.Input((6,))]
     pair = tower.siamese(x, shared, merge=tower.abs_difference, joint_norm=joint_norm)
@@ -125,7 +125,7 @@ def test_a_tower_counts_once_a_call_and_on_joined_inputs_reads_its_weights_once(
     assert least_bytes(keras.Model(x, layers.Dense(1)(pair)), BATCH, "inference") == expected
 
 
-def test_attention_reads_each_tensor_once_and_keeps_its_scores_to_itself():
+def test_attention_reads_each_tensor_once():
     x, y = keras.Input((5, 8)), keras.Input((6, 8))
     weights = 4 * (8 * 8 + 8)
     to_itself = keras.Model(x, layers.MultiHeadAttention(2, 4)(x, x))
@@ -134,7 +134,7 @@ def test_attention_reads_each_tensor_once_and_keeps_its_scores_to_itself():
     assert least_bytes(to_another, BATCH, "inference") == 4 * (BATCH * (40 + 48 + 40) + weights)
 
 
-def test_what_stands_between_products_moves_nothing():
+def test_operations_between_products_count_as_fused():
     x = keras.Input((4, 4, 3))
     y = layers.Add()([layers.ReLU()(x), ops.square(x)])
     assert least_bytes(keras.Model(x, layers.GlobalAveragePooling2D()(y)), BATCH, "training") == 0
@@ -152,7 +152,7 @@ def test_the_network_of_the_tutorials():
     assert step_cost(model, 32, "training").flops == 2 * 32 * (2 * 784 * 64 + 3 * 64 * 10)
 
 
-def test_what_cannot_be_counted_is_told():
+def test_wrong_arguments():
     with pytest.raises(ValueError, match=r"`mode` must be one of training, inference; got 'serving'"):
         least_bytes(two_layers(), BATCH, "serving")
     x = keras.Input((None, None, 3))

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from benchmarks.measure.energy import Energy
-from tests.benchmarks.fakes import FakeNvml, fake_jax, fake_tensorflow, fake_torch
+from tests.support.fakes import FakeNvml, fake_jax, fake_tensorflow, fake_torch
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_energy_is_the_difference_of_the_counter(nvml):
 
 
 @pytest.mark.parametrize("after", [5_000_000, 10])
-def test_a_counter_that_stood_still_or_began_anew_tells_nothing(nvml, after):
+def test_a_counter_that_stands_still_or_is_reset_is_ignored(nvml, after):
     gpu = nvml(counter=lambda at: after if at else 5_000_000)
     with Energy() as energy:
         gpu.now = 1.0
@@ -74,7 +74,7 @@ def test_two_samples_are_enough_for_a_short_time(nvml):
     ],
     ids=["init", "handle", "first sample", "later sample", "counter at the end"],
 )
-def test_errors_of_nvml_tell_nothing_and_fail_nothing(nvml, options):
+def test_an_error_of_nvml_gives_none_and_is_not_raised(nvml, options):
     gpu = nvml(**options)
     with Energy(interval=0.001) as energy:
         gpu.now = 1
@@ -84,14 +84,14 @@ def test_errors_of_nvml_tell_nothing_and_fail_nothing(nvml, options):
     assert gpu.open == 0
 
 
-def test_a_sampler_that_failed_is_not_trusted_though_nvml_answers_again(nvml):
+def test_a_failed_sample_makes_the_energy_unknown(nvml):
     gpu = nvml(failing=(2,))
     with Energy(interval=0.001) as energy:
         gpu.recover()
     assert energy.joules is None
 
 
-def test_an_error_at_shutdown_does_not_take_the_figure_away(nvml):
+def test_an_error_at_shutdown_is_ignored(nvml):
     gpu = nvml(counter=lambda at: round(1000 * at), failing=("shutdown",))
     with Energy() as energy:
         gpu.now = 4
@@ -106,7 +106,7 @@ def test_without_the_package_there_is_no_energy(nvml, monkeypatch):
     assert energy.joules is None
 
 
-def test_the_runs_own_error_goes_through(nvml):
+def test_an_error_of_the_run_is_raised(nvml):
     gpu = nvml()
     with pytest.raises(ZeroDivisionError), Energy():
         _ = 1 / 0

@@ -18,25 +18,25 @@ import pytest
 from benchmarks.measure import environment
 
 
-def test_the_environment_tells_device_processor_versions_and_command(monkeypatch):
+def test_device_processor_versions_and_command(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/train.py", "--arch=lenet", "--seed=3"])
     before = datetime.now(UTC)
-    told = json.loads(json.dumps(environment.collect(), allow_nan=False))
-    assert set(told) == {
+    found = json.loads(json.dumps(environment.collect(), allow_nan=False))
+    assert set(found) == {
         "time", "device", "device_count", "driver", "cuda", "tf32", "cpu", "cpu_cores", "cpu_flags", "memory_bytes",
         "kernel", "platform", "python", "versions", "commit", "commit_is_changed", "command",
     }  # fmt: skip
-    time = datetime.fromisoformat(told["time"])
+    time = datetime.fromisoformat(found["time"])
     assert time.tzinfo is not None
     assert before.replace(microsecond=0) <= time <= datetime.now(UTC)
-    assert told["versions"]["keras"] == keras.__version__
-    assert told["versions"]["numpy"] == np.__version__
-    assert keras.backend.backend() in told["versions"]
-    assert told["python"] == platform.python_version()
-    assert 1 <= told["cpu_cores"] <= multiprocessing.cpu_count()
-    assert told["cpu"].strip() == told["cpu"] != ""
-    assert told["device"]
-    assert told["command"] == ["train.py", "--arch=lenet", "--seed=3"]
+    assert found["versions"]["keras"] == keras.__version__
+    assert found["versions"]["numpy"] == np.__version__
+    assert keras.backend.backend() in found["versions"]
+    assert found["python"] == platform.python_version()
+    assert 1 <= found["cpu_cores"] <= multiprocessing.cpu_count()
+    assert found["cpu"].strip() == found["cpu"] != ""
+    assert found["device"]
+    assert found["command"] == ["train.py", "--arch=lenet", "--seed=3"]
 
 
 def test_a_package_that_is_not_there_has_no_version(monkeypatch):
@@ -72,10 +72,10 @@ def test_the_commit_is_that_of_the_checkout(folder, monkeypatch, tmp_path_factor
     git(folder.parent, "commit", "--quiet", "--message=one")
     # Not that of the folder one stands in.
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    told = environment.collect()
-    assert re.fullmatch("[0-9a-f]{40}", told["commit"])
-    assert told["commit"] == git(folder, "rev-parse", "HEAD")
-    assert told["commit_is_changed"] is False
+    found = environment.collect()
+    assert re.fullmatch("[0-9a-f]{40}", found["commit"])
+    assert found["commit"] == git(folder, "rev-parse", "HEAD")
+    assert found["commit_is_changed"] is False
     (folder / "results.jsonl").write_text("untracked\n")
     (folder / "results" / "runs.jsonl").write_text("one\ntwo\n")
     assert environment.collect()["commit_is_changed"] is False
@@ -134,8 +134,8 @@ def test_the_first_processor_and_its_instruction_sets(monkeypatch, tmp_path, tex
 @pytest.mark.skipif(shutil.which("lscpu") is None or sys.platform != "linux", reason="there is no lscpu")
 def test_lscpu_names_the_same_processor():
     env = {**os.environ, "LC_ALL": "C"}
-    told = subprocess.run(["lscpu"], capture_output=True, text=True, check=True, env=env).stdout
-    assert environment.cpu() in told
-    assert set(environment.cpu_flags()) <= set(told.split())
+    found = subprocess.run(["lscpu"], capture_output=True, text=True, check=True, env=env).stdout
+    assert environment.cpu() in found
+    assert set(environment.cpu_flags()) <= set(found.split())
     kernel = subprocess.run(["uname", "-r"], capture_output=True, text=True, check=True).stdout.strip()
     assert environment.machine()["kernel"] == kernel

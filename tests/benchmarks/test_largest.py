@@ -36,7 +36,7 @@ def search(threshold, *arguments, **options):
 
 @pytest.mark.parametrize("resolution", [1 / 2, 1 / 16, 1 / 100])
 @pytest.mark.parametrize("first", [1, 7, 32, 100, 4096])
-def test_what_is_found_fits_and_little_more_does_not(first, resolution):
+def test_the_result_fits_and_little_more_does_not(first, resolution):
     for threshold in [*range(1, 300), *range(300, 100_000, 997)]:
         found, asked = search(threshold, first, resolution=resolution)
         assert found in asked
@@ -51,7 +51,7 @@ def test_what_is_found_fits_and_little_more_does_not(first, resolution):
 
 @pytest.mark.parametrize("most", [1, 5, 100, 4000])
 @pytest.mark.parametrize("first", [1, 64, 128])
-def test_no_size_above_the_bound_is_asked_for(first, most):
+def test_no_size_above_the_limit_is_tried(first, most):
     for threshold in (1, 3, 50, 99, 100, 101, 3999, 4000, 10**9):
         found, asked = search(threshold, first, most)
         assert max(asked) <= most
@@ -79,7 +79,7 @@ def test_sizes_are_multiples_of_8_where_there_is_room(threshold, first, expected
 
 
 @pytest.mark.parametrize("first", [1, 2, 100])
-def test_where_nothing_fits_the_person_is_told(first):
+def test_a_usage_error_if_nothing_fits(first):
     with pytest.raises(UsageError, match="--batch_size=max: not even one example fits"):
         search(0, first)
 
@@ -127,11 +127,11 @@ elif what == "up_to":
 elif what == "crashes_after_the_record":
     record("out_of_memory")
     os.abort()
-elif what == "tells":
-    told = {name: FLAGS[name].value for name in ("batch_size", "steps", "warmup_steps", "peak", "arch", "out")}
-    told |= {"left": left, "level": os.environ["TF_CPP_MIN_LOG_LEVEL"]}
+elif what == "dumps":
+    found = {name: FLAGS[name].value for name in ("batch_size", "steps", "warmup_steps", "peak", "arch", "out")}
+    found |= {"left": left, "level": os.environ["TF_CPP_MIN_LOG_LEVEL"]}
     with open(value, "w") as file:
-        json.dump(told, file)
+        json.dump(found, file)
     print("noise")
     record("ok")
 elif what == "says":  # and ends as the file's first line has it
@@ -166,19 +166,19 @@ def _stand_in(monkeypatch, tmp_path):
 def test_a_trial_takes_the_flags_as_given_but_for_its_own(given, tmp_path, capfd):
     (tmp_path / "flags").write_text(f"--batch_size=max\n--steps=9\n--peak\n--out={tmp_path}/mine.jsonl\n")
     arguments = [argument.replace("{folder}", str(tmp_path)) for argument in given]
-    assert largest.attempt([f"--arch=tells:{tmp_path}/told", *arguments], 48, None)
-    told = json.loads((tmp_path / "told").read_text())
-    assert told.pop("arch") == f"tells:{tmp_path}/told"
-    out = Path(told.pop("out"))
+    assert largest.attempt([f"--arch=dumps:{tmp_path}/flags.json", *arguments], 48, None)
+    found = json.loads((tmp_path / "flags.json").read_text())
+    assert found.pop("arch") == f"dumps:{tmp_path}/flags.json"
+    out = Path(found.pop("out"))
     # The trial's own file, gone with its folder.
     assert (out.name, out.parent.exists()) == ("trial.jsonl", False)
     # TensorFlow logs an allocation that failed at level 1, and not at 2.
-    assert told == {"batch_size": "48", "steps": 1, "warmup_steps": 1, "peak": False, "left": [], "level": "1"}
+    assert found == {"batch_size": "48", "steps": 1, "warmup_steps": 1, "peak": False, "left": [], "level": "1"}
     assert not (tmp_path / "mine.jsonl").exists()
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_record_tells_whether_a_batch_fits():
+def test_the_record_shows_whether_a_batch_fits():
     assert largest.attempt(["--arch=up_to:100"], 100, None)
     assert not largest.attempt(["--arch=up_to:100"], 101, None)
     assert not largest.attempt(["--arch=crashes_after_the_record"], 101, None)
@@ -252,25 +252,25 @@ def said(folder, code, text):
 
 
 @pytest.mark.parametrize("name", RAN_OUT)
-def test_what_says_that_memory_ran_out_is_taken_for_it(tmp_path, name):
+def test_messages_of_memory_that_ran_out(tmp_path, name):
     assert not largest.attempt([said(tmp_path, *RAN_OUT[name])], 64, None)
 
 
 @pytest.mark.parametrize("name", ANOTHER)
-def test_another_failure_is_told_and_not_taken_for_it(tmp_path, name):
-    code, text, told = ANOTHER[name]
+def test_another_failure_is_reported(tmp_path, name):
+    code, text, expected = ANOTHER[name]
     with pytest.raises(UsageError) as caught:
         largest.attempt([said(tmp_path, code, text)], 64, None)
     message = str(caught.value)
     assert message.startswith("--batch_size=max: a batch of 64 ")
-    assert told in message
+    assert expected in message
     assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
     ("before", "code", "is_memory"), [(3, -9, True), (4, -9, False), (None, -9, False), (3, -11, False), (3, 1, False)]
 )
-def test_a_kill_is_want_of_memory_where_the_kernel_counts_it(monkeypatch, tmp_path, before, code, is_memory):
+def test_a_kill_counts_if_the_kernel_was_out_of_memory(monkeypatch, tmp_path, before, code, is_memory):
     monkeypatch.setattr(largest, "KERNEL", tmp_path)
     file = tmp_path / ("vmstat" if before else "elsewhere")
     file.write_text(f"pgfault 7\noom_kill {before}\n")
@@ -286,13 +286,13 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="t
 
 
 @needs_proc
-def test_a_trial_that_holds_more_than_its_share_is_ended():
+def test_a_trial_above_its_limit_is_killed():
     assert not largest.attempt(["--arch=holds:400:60"], 64, 200 * MIB)
     assert largest.attempt(["--arch=holds:400:0.5"], 64, 600 * MIB)
     assert largest.attempt(["--arch=holds:400:0.5"], 64, None)
 
 
-def test_an_interrupted_trial_does_not_go_on(monkeypatch):
+def test_an_interrupted_trial_is_killed(monkeypatch):
     started = []
 
     class Started(subprocess.Popen):
@@ -321,7 +321,7 @@ def test_an_interrupted_trial_does_not_go_on(monkeypatch):
         (None, 1_000_000, None),
     ],
 )
-def test_a_trial_may_hold_less_than_what_is_free_and_granted(monkeypatch, tmp_path, meminfo, granted, expected):
+def test_the_limit_is_a_share_of_free_memory(monkeypatch, tmp_path, meminfo, granted, expected):
     monkeypatch.setattr(largest, "KERNEL", tmp_path)
     if meminfo:
         (tmp_path / "meminfo").write_text(meminfo)
@@ -338,7 +338,7 @@ ROW = {
 }
 
 
-def test_every_trial_is_told_and_what_does_not_fit_is_recorded(tmp_path, capsys):
+def test_trials_are_printed_and_failures_recorded(tmp_path, capsys):
     out = str(tmp_path / "runs.jsonl")
     assert largest.find(["--arch=up_to:230"], 128, None, ROW, out, None) == 224
     lines = capsys.readouterr().out.splitlines()
@@ -353,7 +353,7 @@ def test_every_trial_is_told_and_what_does_not_fit_is_recorded(tmp_path, capsys)
     assert records.read(out) == [{**ROW, "batch_size": size, "status": "out_of_memory"} for size in (256, 240, 232)]
 
 
-def test_without_a_file_nothing_is_recorded_and_the_bound_holds(monkeypatch, tmp_path):
+def test_without_a_file_nothing_is_recorded(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert largest.find(["--arch=up_to:230"], 128, 150, ROW, None, None) == 150
     assert [path.name for path in tmp_path.iterdir()] == ["stand_in.py"]
@@ -398,8 +398,8 @@ def main():
         raise UsageError("it takes more memory than there is")
     print("timed", size, FLAGS.steps)
     if FLAGS.out:
-        told = {"status": "ok", "images_per_second": 1.0, "batch_size": size, "steps": FLAGS.steps}
-        records.append(FLAGS.out, {**row, **told})
+        found = {"status": "ok", "images_per_second": 1.0, "batch_size": size, "steps": FLAGS.steps}
+        records.append(FLAGS.out, {**row, **found})
     raise SystemExit(5)
 
 
@@ -425,7 +425,7 @@ def checkout(tmp_path):
     return run
 
 
-def test_the_script_goes_on_with_the_batch_that_was_found(checkout, tmp_path):
+def test_the_script_continues_with_the_batch_that_fits(checkout, tmp_path):
     done = checkout("--batch_size", "max", "--fits=40", "--steps=7", f"--out={tmp_path}/runs.jsonl")
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
@@ -442,13 +442,13 @@ def test_the_script_goes_on_with_the_batch_that_was_found(checkout, tmp_path):
     ]
     assert done.returncode == 5
     written = records.read(f"{tmp_path}/runs.jsonl")
-    told = [(record["status"], record["batch_size"], record["steps"]) for record in written]
+    found = [(record["status"], record["batch_size"], record["steps"]) for record in written]
     refused = [("out_of_memory", size, 7) for size in (64, 48, 44, 42)]
-    assert told == [*refused, ("ok", 40, 7)]
+    assert found == [*refused, ("ok", 40, 7)]
 
 
 @needs_proc
-def test_the_memory_granted_bounds_the_search(checkout):
+def test_the_available_memory_limits_the_search(checkout):
     done = checkout("--batch_size=max", "--fits=1000", f"--memory_bytes={200 * MIB}")
     found = int(done.stdout.splitlines()[-1].split()[1])
     # Of 180 MiB the interpreter takes some.
@@ -456,7 +456,7 @@ def test_the_memory_granted_bounds_the_search(checkout):
     assert done.stderr == ""
 
 
-def test_where_nothing_fits_the_script_ends_with_one_line(checkout):
+def test_the_script_ends_with_one_line_if_nothing_fits(checkout):
     done = checkout("--batch_size=max", "--fits=0")
     assert done.returncode == 1
     assert done.stderr == "error: --batch_size=max: not even one example fits in memory\n"

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.process import python
 
 from benchmarks.measure import environment, memory
+from tests.support.process import python
 
 MIB = 2**20
 
@@ -29,7 +29,7 @@ def in_a_fresh_process(script, *, launcher=(), **environment):
 
 
 needs_resource = pytest.mark.skipif(
-    importlib.util.find_spec("resource") is None, reason="the system does not tell a process's memory"
+    importlib.util.find_spec("resource") is None, reason="the system does not provide the memory of a process"
 )
 
 
@@ -55,7 +55,7 @@ print(json.dumps([before, after, memory.peak_resident_bytes()]))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc")
-def test_the_resident_peak_is_not_that_of_the_process_that_started_this_one():
+def test_the_resident_peak_excludes_the_parent_process():
     held = np.ones(600 * MIB, "uint8")
     assert in_a_fresh_process(IMPORT + "print(json.dumps(memory.peak_resident_bytes()))") < 500 * MIB
     assert held.all()
@@ -76,7 +76,7 @@ def test_the_unit_of_the_resident_peak_is_the_systems(monkeypatch, tmp_path, sys
     assert memory.peak_resident_bytes() == (777 * unit if unit else None)
 
 
-def test_where_no_resource_module_is_there_is_no_resident_peak(monkeypatch, tmp_path):
+def test_without_the_resource_module_there_is_no_peak(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "PROCESS", tmp_path)
     monkeypatch.setitem(sys.modules, "resource", None)
     assert memory.peak_resident_bytes() is None
@@ -116,10 +116,10 @@ def groups(monkeypatch, tmp_path):
         ("4:cpu:/a\n", {"memory/a/memory.limit_in_bytes": "7000\n", "a/memory.max": "5\n"}, 4_096_000),
     ],
 )
-def test_the_memory_granted_is_the_least_of_all_limits(groups, process, limits, granted):
+def test_the_available_memory_is_the_lowest_limit(groups, process, limits, granted):
     assert groups(process, limits) == granted
 
 
-def test_where_the_system_does_not_count_pages_the_memory_is_unknown(monkeypatch):
+def test_without_sysconf_the_memory_is_unknown(monkeypatch):
     monkeypatch.delattr(os, "sysconf", raising=False)
     assert environment.machine()["memory_bytes"] is None

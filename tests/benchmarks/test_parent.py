@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from tests.process import python, start
 
 from benchmarks.terminal import parent
+from tests.support.process import python, start
 
 # Both hold the standard output of the parent, which thus ends with the last of them.
 PARENT = """

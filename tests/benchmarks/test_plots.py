@@ -191,7 +191,7 @@ def test_step_times_show_percentiles_in_milliseconds(drawn):
     assert {"50 (5–95)", "ms: median (5th–95th percentile)", "resnet20, cifar10, 128"} <= texts
 
 
-def test_a_block_is_as_long_as_its_mean_step_and_one_far_off_is_an_arrow_at_the_edge(drawn):
+def test_blocks_outside_the_plot_are_arrows_at_the_edge(drawn):
     seconds = [0.11, *[0.12] * 32, 9.0]
     _, figures = drawn(record(block_steps=[10] * 34, block_seconds=seconds))
     left, right = figures["step_times_1"].axes
@@ -211,7 +211,7 @@ def test_many_step_times_go_on_pages_without_losing_a_row(large):
     assert f"Step times, 2 of {len(pages)}" in {plot.title for plot in made}
 
 
-def test_the_roof_is_the_best_of_each_precision_and_bounds_are_markers(drawn):
+def test_roofs_are_per_precision_and_bounds_are_markers(drawn):
     half = {"dtype_policy": "mixed_bfloat16", "peak_flops_per_second": 4e12, "flops_per_second": 1e12}
     found = [
         record(flops_per_second=2e11, peak_bytes_per_second=4e10, peak_flops_per_second=9e11),
@@ -239,7 +239,7 @@ def test_the_roof_is_the_best_of_each_precision_and_bounds_are_markers(drawn):
     assert {"50 GB/s", "resnet20, 128", "lenet, 128", "wide, 128"} <= texts
 
 
-def test_of_many_rows_the_roofline_names_the_fastest_of_each_line(drawn, large):
+def test_a_large_roofline_names_the_fastest_of_each_line(drawn, large):
     written = [text.get_text().replace("_with_a_name_that_is_rather_long", "") for text in words(large[1]["roofline"])]
     labels = [text for text in written if text.startswith("network")]
     rates = {}
@@ -328,7 +328,7 @@ def test_no_text_covers_another_in_a_large_set(large):
     no_text_covers_another(figures)
 
 
-def test_long_names_leave_room_for_the_axes_and_stand_beside_them(large):
+def test_long_names_leave_room_for_the_axes(large):
     _, figures = large
     for figure in figures.values():
         for axes in figure.axes:
@@ -338,7 +338,7 @@ def test_long_names_leave_room_for_the_axes_and_stand_beside_them(large):
             assert all(box.y0 - 9 < (each.y0 + each.y1) / 2 < box.y1 + 9 for each in beside)
 
 
-def test_no_text_covers_another_in_the_records_of_this_repository(drawn):
+def test_no_text_covers_another_in_the_committed_records(drawn):
     for section in summary.sections(*records.gather([str(RECORDS)])):
         _, figures = drawn(*(run for row in section.rows for run in row.runs))
         no_text_covers_another(figures)

@@ -1,15 +1,17 @@
-"""Records: whole lines or none, whoever else writes; and what they tell of where they were made."""
+"""Records: their lines are whole, their fields are those of the table, and their files are checked."""
 
 import json
 import os
+import socket
 
 import numpy as np
 import pytest
 
 from benchmarks import records
+from benchmarks.records import document, schema
 from benchmarks.terminal.errors import UsageError
-from tests.support.process import start
-from tests.support.records import record
+from tests.support.process import ROOT, start
+from tests.support.records import compared, failed, record, trained
 
 WRITE = """
 import sys
@@ -51,21 +53,65 @@ def test_a_line_that_was_left_unfinished_spoils_no_other(tmp_path):
     assert path.read_text() == '{"version": 3, "scr\n{"n": 1}\n{"n": 2}\n'
 
 
-def test_a_last_line_without_its_end_is_left_out(tmp_path, capsys):
+def test_an_incomplete_last_line_is_skipped(tmp_path, capsys):
     path = tmp_path / "runs.jsonl"
     line = json.dumps(record())
     path.write_text(f"{line}\n{line[:50]}")
     assert records.read(str(path)) == [record()]
-    assert capsys.readouterr().err == f"note: {path}, line 2, is written by half and left out\n"
+    assert capsys.readouterr().err == f"note: {path}, line 2, is incomplete or no JSON, and is skipped\n"
     path.write_text(f"{line}\n{line}")
     assert records.read(str(path)) == [record()] * 2
-    for text in (f"{line[:50]}\n{line}", f"{line}\n{line[:50]}\n"):
-        path.write_text(text)
-        with pytest.raises(UsageError, match="is no record of these scripts"):
-            records.read(str(path))
 
 
-def test_equal_records_are_the_first_file_s_and_old_ones_tell_what_they_meant(tmp_path):
+BROKEN = [b'{"version": 3, "scr', b"\0" * 50, b'{"script": "train", "arch": "\xff\xfe"}', b"[" * 100_000, b"not JSON"]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda line: str(line[:12]))
+def test_a_broken_line_anywhere_costs_itself_alone(tmp_path, capsys, broken):
+    path = tmp_path / "runs.jsonl"
+    found = [record(float(rate)) for rate in range(1, 4)]
+    good = [json.dumps(each).encode() for each in found]
+    for place in range(4):
+        path.write_bytes(b"\n".join([*good[:place], broken, *good[place:]]) + b"\n")
+        assert records.gather([str(path)]) == [found]
+        message = f"note: {path}, line {place + 1}, is incomplete or no JSON, and is skipped\n"
+        assert capsys.readouterr().err == message
+    # What is appended behind it is a line of its own.
+    path.write_bytes(good[0] + b"\n" + broken)
+    records.append(str(path), found[1])
+    assert records.gather([str(path)]) == [found[:2]]
+
+
+def test_lines_are_numbered_as_in_the_file(tmp_path, capsys):
+    path = tmp_path / "runs.jsonl"
+    path.write_text(f"\n{json.dumps(record())}\n{{\n\n{json.dumps(record() | {'arch': 3})}\n")
+    with pytest.raises(UsageError, match=r"runs\.jsonl, line 5, .*'arch' is 3"):
+        records.gather([str(path)])
+    assert "line 3, is incomplete" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# A document\n\nof text\n", "runs.jsonl holds no record of these scripts"),
+        ('{"version": 3, "scr', "runs.jsonl holds no record of these scripts"),
+        (json.dumps(record()) + '\n{"a": 1}\n', "runs.jsonl, line 2, is no record of these scripts"),
+        ("[1, 2]\n", "runs.jsonl, line 1, is no record of these scripts"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path, text, message):
+    path = tmp_path / "runs.jsonl"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        records.read(str(path))
+
+
+def test_a_file_without_a_line_has_no_records(tmp_path):
+    (tmp_path / "runs.jsonl").write_text("\n\n")
+    assert records.read(str(tmp_path / "runs.jsonl")) == []
+
+
+def test_equal_records_count_once_and_old_ones_get_defaults(tmp_path):
     one, other, old = record(1.0), record(2.0), record(3.0)
     for field in ("status", "mode", "peer", "examples"):
         del old[field]
@@ -75,7 +121,7 @@ def test_equal_records_are_the_first_file_s_and_old_ones_tell_what_they_meant(tm
     assert records.gather(paths) == [[one], [other, record(3.0, examples=None)]]
 
 
-def test_a_later_version_is_told(tmp_path):
+def test_a_later_version_is_refused(tmp_path):
     path = tmp_path / "runs.jsonl"
     path.write_text('{"version": 99, "script": "train", "images_per_second": 1}\n')
     with pytest.raises(UsageError, match=r"line 1, is of version 99; this reads up to 3"):
@@ -84,7 +130,7 @@ def test_a_later_version_is_told(tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float32(1), {1, 2}, object()])
 @pytest.mark.parametrize("existed", [False, True])
-def test_what_json_cannot_hold_is_refused_before_anything_is_written(tmp_path, value, existed):
+def test_values_that_json_lacks_are_refused_before_writing(tmp_path, value, existed):
     path = tmp_path / "runs.jsonl"
     if existed:
         path.write_text('{"old": 1}\n')
@@ -104,12 +150,12 @@ def test_half_a_line_is_taken_back(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
-def test_a_full_disk_is_told():
+def test_a_full_disk_is_reported():
     with pytest.raises(UsageError, match=r"--out=/dev/full.*[Nn]o space"):
         records.append("/dev/full", {"new": 1})
 
 
-def test_a_folder_that_went_away_is_told(tmp_path):
+def test_a_folder_that_was_removed_is_reported(tmp_path):
     with pytest.raises(UsageError, match="No such file"):
         records.append(str(tmp_path / "gone" / "runs.jsonl"), {"new": 1})
 
@@ -126,17 +172,44 @@ def test_what_can_be_written_is_left_alone(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("", "can't be written"), ("missing/runs.jsonl", "there is no folder"), ("file/x", "no folder")]
+    ("name", "message"),
+    [("", "can't be written"), ("missing/runs.jsonl", "there is no folder"), ("file/x", "no folder")],
 )
-def test_what_cannot_be_written_is_told(tmp_path, name, told):
+def test_what_cannot_be_written_is_refused(tmp_path, name, message):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=told) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         records.check_writable(str(tmp_path / name))
     assert str(tmp_path) in str(caught.value)
 
 
+def test_pipes_and_devices_that_accept_writes_are_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    records.check_writable(str(tmp_path / "pipe"))
+    records.check_writable(os.devnull)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+def test_a_full_device_is_refused_before_the_run():
+    with pytest.raises(UsageError, match=r"--save=/dev/full can't be written: [Nn]o space"):
+        records.check_writable("/dev/full", "save")
+
+
+def test_a_socket_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+        with pytest.raises(UsageError, match="--out=socket can't be written: it is no file"):
+            records.check_writable("socket")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="the system has no /proc")
+def test_a_folder_that_holds_no_files_is_refused():
+    with pytest.raises(UsageError, match=r"--out=/proc/runs\.jsonl can't be written"):
+        records.check_writable("/proc/runs.jsonl")
+
+
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_what_may_not_be_written_is_told(tmp_path, monkeypatch, kind):
+def test_what_may_not_be_written_is_refused(tmp_path, monkeypatch, kind):
     path = tmp_path / "runs.jsonl"
     if kind == "file":
         path.write_text("")
@@ -154,7 +227,36 @@ def test_what_may_not_be_written_is_told(tmp_path, monkeypatch, kind):
 
 def test_the_device_is_described_in_a_few_words():
     environment = {"device": "CPU", "cpu_cores": 2, "cpu": "Abacus 9"}
-    told = {"backend": "jax", "dtype_policy": "float32", "environment": environment}
-    assert records.describe(told) == "jax on 2 cores of Abacus 9, float32"
-    told["environment"] = {**environment, "device": "Big GPU"}
-    assert records.describe(told) == "jax on Big GPU, float32"
+    made = {"backend": "jax", "dtype_policy": "float32", "environment": environment}
+    assert records.describe(made) == "jax on 2 cores of Abacus 9, float32"
+    made["environment"] = {**environment, "device": "Big GPU"}
+    assert records.describe(made) == "jax on Big GPU, float32"
+
+
+def test_the_document_is_written_from_the_table():
+    text = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
+    assert text == document.markdown(), "python -m benchmarks.records.document > docs/records.md"
+    assert "| `jit` | whether each step is compiled as a whole | configuration |" in text
+
+
+@pytest.mark.parametrize("script", schema.SCRIPTS)
+def test_a_field_has_one_row_a_script(script):
+    names = [field.name for table in schema.TABLES for field in table if script in field.scripts]
+    assert len(set(names)) == len(names) == len(schema.fields(script))
+
+
+@pytest.mark.parametrize("made", [record(), trained(), compared(), failed()], ids=["run", "train", "versus", "failed"])
+def test_fields_are_needed_where_the_table_says(made):
+    schema.check(made)
+    status, script = made.get("status", "ok"), made["script"]
+    for name, field in schema.fields(script).items():
+        lacking = {key: value for key, value in made.items() if key != name}
+        is_needed = field.needed is schema.ALWAYS or (field.needed is schema.IF_OK and status == "ok")
+        # Blocks and intervals are fields that go together.
+        if is_needed or (name in made and name in ("ratio_low", "ratio_high")):
+            with pytest.raises((ValueError, KeyError), match=name):
+                schema.check(lacking)
+        elif name != "script":
+            schema.check(lacking)
+        with pytest.raises(ValueError, match=name):
+            schema.check({**made, name: object()})

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from benchmarks.reporting import page
+from benchmarks.reporting import document, page
 from tests.support.process import ROOT, python, start
 from tests.support.records import compared, failed, record, trained
 
@@ -176,6 +176,20 @@ def test_the_same_records_give_the_same_bytes(written, tmp_path):
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+def test_runs_of_a_comparison_are_shown_by_its_command():
+    parent = {"command": ["throughput.py", "--nopeak"], "parent_command": ["versus.py", "--peer=torch"]}
+    pair = [record(**parent, backend="jax"), record(**parent, backend="torch", peer="torch")]
+    fit = {"command": ["throughput.py"], "parent_command": ["versus.py", "--peer=fit"]}
+    both = [record(**fit), record(**fit, input="fit")]
+    cut_short = record(command=["throughput.py"], parent_command=["versus.py", "--peer=timm:x"], peer="timm:x")
+    assert document.commands([*pair, *pair, *both, record(), cut_short]) == [
+        "KERAS_BACKEND=jax python -m benchmarks.throughput --arch=resnet20",
+        "KERAS_BACKEND=jax python -m benchmarks.versus --peer=torch  # 2 runs of each side",
+        "KERAS_BACKEND=jax python -m benchmarks.versus --peer=fit",
+        "KERAS_BACKEND=jax python -m benchmarks.versus --peer=timm:x",
+    ]
+
+
 def test_a_second_report_takes_the_place_of_the_first(tmp_path):
     for rate in (111.0, 222.0):
         (tmp_path / "runs.jsonl").write_text(json.dumps(trained(rate)) + "\n")
@@ -186,7 +200,7 @@ def test_a_second_report_takes_the_place_of_the_first(tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.md", "report.html"}
 
 
-def test_a_comparison_is_told_once(tmp_path):
+def test_a_comparison_is_shown_once(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(compared()) + "\n")
     assert report(tmp_path / "a.jsonl", tmp_path / "b.jsonl").count("2.00 (1.90–2.10)") == 1
@@ -207,7 +221,7 @@ def test_the_tables_go_between_the_marks_of_a_document(tmp_path):
     assert document.read_text() == f"before\n\n{MARKS[0]}\n{report(RECORDS)}{MARKS[1]}\n\nafter\n"
 
 
-def test_a_document_with_a_long_name_is_written_through_its_link(tmp_path):
+def test_a_document_is_written_through_its_link(tmp_path):
     document, link = tmp_path / ("n" * 250), tmp_path / "page.md"
     document.write_text("".join(MARKS), encoding="utf-8")
     link.symlink_to(document)
@@ -224,7 +238,7 @@ def test_whoever_stops_reading_gets_no_traceback():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["{folder}/runs.jsonl", "--into={folder}/latin.md"], "--into={folder}/latin.md can't be read: 'utf-8' codec"),
         (["{folder}/runs.jsonl", "--into={folder}/" + 300 * "n"], "must be a document with the marks"),
@@ -239,13 +253,16 @@ def test_whoever_stops_reading_gets_no_traceback():
             ["{folder}/runs.jsonl", "--out={folder}/empty.jsonl/below"],
             "--out={folder}/empty.jsonl/below can't be written: Not a directory",
         ),
+        # Before the records are read.
+        (["{folder}/none.jsonl", "--out={folder}/empty.jsonl"], "--out={folder}/empty.jsonl can't be written: File"),
+        (["{folder}/none.jsonl", "--into={folder}/empty.jsonl"], "must be a document with the marks"),
         (
             ["{folder}/runs.jsonl", "--out={folder}/taken"],
             "--out={folder}/taken can't be written: report.html is a folder",
         ),
     ],
 )
-def test_what_cannot_be_done_is_told_in_one_sentence(tmp_path, arguments, told):
+def test_what_cannot_be_done_is_one_sentence(tmp_path, arguments, message):
     (tmp_path / "empty.jsonl").write_text("")
     (tmp_path / "latin.md").write_bytes("".join(MARKS).encode() + b"\xe9")
     (tmp_path / "runs.jsonl").write_text(json.dumps(failed()) + "\n")
@@ -253,7 +270,8 @@ def test_what_cannot_be_done_is_told_in_one_sentence(tmp_path, arguments, told):
     done = python("-m", "benchmarks.report", *(argument.format(folder=tmp_path) for argument in arguments))
     assert done.returncode == 1
     assert (
-        done.stderr.startswith(f"error: {told.format(folder=tmp_path)}") or told.format(folder=tmp_path) in done.stderr
+        done.stderr.startswith(f"error: {message.format(folder=tmp_path)}")
+        or message.format(folder=tmp_path) in done.stderr
     )
     assert done.stderr.count("\n") == 1
     assert [path.name for path in (tmp_path / "taken").iterdir()] == ["report.html"]

@@ -1,4 +1,4 @@
-"""Statistics: closed forms, NumPy's own percentiles, and how often an interval holds the truth."""
+"""Statistics: closed forms, percentiles of NumPy, and the coverage of intervals."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from benchmarks.measure import stats
 NAMES = ("step_ms_p5", "step_ms_p50", "step_ms_p95", "step_ms_p99")
 
 
-def test_equal_blocks_leave_nothing_open():
+def test_equal_blocks_have_an_interval_of_length_zero():
     assert stats.rate_interval([10] * 6, [0.5] * 6, 128) == (2560.0, 2560.0)
 
 
@@ -55,7 +55,7 @@ def test_less_confidence_is_a_shorter_interval_inside():
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 10, 20])
-def test_rate_intervals_hold_the_true_rate_as_often_as_they_say(count):
+def test_coverage_of_rate_intervals(count):
     # Steps of 0.1 s in the mean, whatever the block's length; two in a block of two are one draw each.
     generator = np.random.default_rng(0)
     held = 0
@@ -69,7 +69,7 @@ def test_rate_intervals_hold_the_true_rate_as_often_as_they_say(count):
 
 
 @pytest.mark.parametrize("runs", [(5, 5), (5, 12), (10, 10)])
-def test_ratio_intervals_hold_the_true_ratio_as_often_as_they_say(runs):
+def test_coverage_of_ratio_intervals(runs):
     generator = np.random.default_rng(1)
     held = 0
     for seed in range(200):
@@ -114,10 +114,10 @@ def test_percentiles_are_those_of_every_step(seed):
     seconds = steps * generator.gamma(4, 0.01, 35)
     every = np.repeat(1000 * seconds / steps, steps)
     wanted = np.percentile(every, (5, 50, 95, 99), method="inverted_cdf")
-    told = stats.percentiles(list(steps), list(seconds))
-    assert tuple(told) == NAMES
-    np.testing.assert_allclose(list(told.values()), wanted, rtol=1e-12)
-    assert all(type(value) is float for value in told.values())
+    found = stats.percentiles(list(steps), list(seconds))
+    assert tuple(found) == NAMES
+    np.testing.assert_allclose(list(found.values()), wanted, rtol=1e-12)
+    assert all(type(value) is float for value in found.values())
 
 
 def steady_from(times):
@@ -174,7 +174,7 @@ def test_times_that_rise_have_stopped_falling():
 
 @pytest.mark.parametrize("place", range(10))
 @pytest.mark.parametrize("outlier", [0.1, 9.0])
-def test_one_outlier_changes_nothing(place, outlier):
+def test_one_outlier_has_no_effect(place, outlier):
     steady = [1.0, 1.01, 0.99, 1.02, 0.98] * 2
     steady[place] = outlier
     assert stats.is_steady(steady)
@@ -183,7 +183,7 @@ def test_one_outlier_changes_nothing(place, outlier):
     assert not stats.is_steady(falling)
 
 
-def test_what_came_before_the_two_windows_does_not_count():
+def test_blocks_before_the_two_windows_do_not_count():
     assert stats.is_steady([50.0, 20.0, 10.0] + [1.0] * 10)
     assert not stats.is_steady([1.0] * 10 + [3.0] * 5 + [2.0] * 5)
 
@@ -197,7 +197,7 @@ def test_too_few_blocks_are_not_steady(count):
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         (lambda: stats.rate_interval([1, 2], [0.1], 8), "`block_steps` and `block_seconds` must be of one.*2 and 1"),
         (lambda: stats.rate_interval([], [], 8), r"`block_seconds` .* at least one number; got \[\]"),
@@ -216,6 +216,6 @@ def test_too_few_blocks_are_not_steady(count):
         (lambda: stats.ratio_interval([1.0], [1.0], confidence=1), "`confidence` .* got 1"),
     ],
 )
-def test_what_cannot_be_is_told(call, told):
-    with pytest.raises(ValueError, match=told):
+def test_wrong_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
         call()

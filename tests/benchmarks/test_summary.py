@@ -1,4 +1,4 @@
-"""Which runs make a row, which rows stand together, and what is told of them."""
+"""Which runs make a row, which rows are together, and their figures."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ from benchmarks.terminal.errors import UsageError
 from tests.support.records import ENVIRONMENT, compared, record, trained
 
 
-def test_runs_of_one_configuration_are_a_row_with_the_median_rate(rows):
+def test_runs_of_a_configuration_are_a_row_with_median_rate(rows):
     rates = (100.0, 900.0, 200.0, 300.0)
     (row,) = rows(*(record(rate, seed=i, learning_rate=0.1 + i) for i, rate in enumerate(rates)))
     assert row.rate == 250.0
@@ -69,7 +69,7 @@ def test_a_run_that_two_files_hold_counts_once(tmp_path):
         ({"jit": False}, ["", ""]),
     ],
 )
-def test_what_a_rate_depends_on_makes_rows_that_can_be_told_apart(rows, change, note):
+def test_what_a_rate_depends_on_makes_distinguishable_rows(rows, change, note):
     both = rows(record(), record(**change))
     assert len(both) == 2
     assert sorted(row.note for row in both) == sorted(note)
@@ -86,7 +86,7 @@ def test_a_note_is_on_the_whole_line_and_on_no_other(rows):
     }
 
 
-def test_trainings_differ_by_their_rates_and_epochs_and_their_scores_have_a_median(rows):
+def test_trainings_differ_by_learning_rate_and_epochs(rows):
     found = rows(*(trained(score=score, seed=i) for i, score in enumerate((0.5, 0.7, 0.9))), trained(learning_rate=1.0))
     assert [row.note for row in found] == ["learning rate 0.1", "learning rate 1.0"]
     assert found[0].score == ("accuracy", 0.7)
@@ -123,7 +123,7 @@ def test_what_must_not_be_compared_is_in_sections_of_its_own(sections):
     ]
 
 
-def test_rows_of_a_network_stand_together_in_order_of_their_batches(rows):
+def test_rows_of_a_network_are_together_by_batch_size(rows):
     found = rows(
         record(batch_size=512), record(arch="lenet"), record(batch_size=64), record(arch="lenet", batch_size=2)
     )
@@ -172,11 +172,37 @@ def test_a_training_without_its_figures_is_named(sections, field):
         sections(trained() | {field: None})
 
 
-def test_a_share_is_of_the_highest_peak_that_was_measured_on_the_device(rows):
+def test_a_share_is_of_the_highest_peak_of_the_device(rows):
     half, most = record(rate=500.0, peak_flops_per_second=5e11), record(batch_size=64, rate=2000.0)
     other = record(arch="lenet", dtype_policy="bfloat16", peak_flops_per_second=None)
     found = rows(half, most, other)
     assert [row.peak_share for row in found] == pytest.approx([240e6 * 2000 / 1e12, 240e6 * 500 / 1e12, None])
+
+
+def test_a_share_is_of_a_peak_of_an_equal_device(rows, sections):
+    other = {"kernel": "6.2", "peak_flops_per_second": 4e12}
+    here, there = sections(record(peak_flops_per_second=None), record(**other), record(batch_size=64))
+    assert [row.peak_share for row in here.rows] == pytest.approx([240e6 * 1000 / 1e12] * 2)
+    assert [row.peak_share for row in there.rows] == pytest.approx([240e6 * 1000 / 4e12])
+    assert (here.device, there.device) == ("2 cores of Abacus 9 (kernel 6.1)", "2 cores of Abacus 9 (kernel 6.2)")
+    # Of old records it is not known whether devices of one name are equal: a share is of the run's own peak.
+    old = {"kernel": None, "cpu_flags": None}
+    found = rows(
+        record(**old, peak_flops_per_second=1e12), record(2000.0, **old, peak_flops_per_second=4e12),
+        record(3000.0, **old, peak_flops_per_second=None), record(**old, batch_size=64, peak_flops_per_second=None),
+    )  # fmt: skip
+    shares = [row.peak_share for row in found]
+    assert shares == [None, pytest.approx((240e6 * 1000 / 1e12 + 240e6 * 2000 / 4e12) / 2)]
+
+
+def test_devices_of_one_name_are_distinguished_by_what_differs(sections):
+    found = sections(record(), record(cpu_flags=["abc", "new", "xyz"]), record(memory_bytes=2**35), record(cpu="Other"))
+    assert [section.device.removeprefix("2 cores of ") for section in found] == [
+        "Abacus 9 (cpu_flags fewer, memory_bytes 16)",
+        "Abacus 9 (cpu_flags new, memory_bytes 16)",
+        "Abacus 9 (cpu_flags fewer, memory_bytes 32)",
+        "Other",
+    ]
 
 
 def test_comparisons_are_no_runs(sections):

@@ -31,7 +31,7 @@ def profiles(folder):
 
 
 @profiled
-def test_a_profile_is_written_whose_longest_operations_are_told_first(small, tmp_path):
+def test_the_longest_operations_of_a_profile(small, tmp_path):
     engine = engine_of("mlp_tiny" if BACKEND == "jax" else "lenet_tiny", small(60))
     assert profiles(tmp_path) == []
     longest = trace.write(str(tmp_path), engine)
@@ -53,13 +53,13 @@ def test_a_profile_is_written_whose_longest_operations_are_told_first(small, tmp
 def test_a_second_profile_in_the_folder_is_read_by_itself(small, tmp_path):
     pytest.importorskip("tensorflow.tsl.profiler.protobuf.xplane_pb2")
     images = small(60)
-    told = [trace.write(str(tmp_path), engine_of(arch, images, jit="off")) for arch in ("lenet_tiny", "mlp_tiny")]
-    assert [any("Conv2D" in kind for kind in longest) for longest in told] == [True, False]
-    assert all(any("MatMul" in kind for kind in longest) for longest in told)
+    tables = [trace.write(str(tmp_path), engine_of(arch, images, jit="off")) for arch in ("lenet_tiny", "mlp_tiny")]
+    assert [any("Conv2D" in kind for kind in longest) for longest in tables] == [True, False]
+    assert all(any("MatMul" in kind for kind in longest) for longest in tables)
 
 
 @of_tensorflow
-def test_of_compiled_steps_no_operations_are_told(small, tmp_path):
+def test_compiled_steps_have_no_table_of_operations(small, tmp_path):
     assert trace.write(str(tmp_path), engine_of("mlp_tiny", small(60), jit="on")) is None
     assert profiles(tmp_path)
 
@@ -132,7 +132,7 @@ def test_a_file_is_no_folder(tmp_path, inside):
     assert str(caught.value).startswith(f"--trace={tmp_path / inside} can't be made a folder: ")
 
 
-def test_a_backend_without_a_profiler_is_told(monkeypatch, tmp_path):
+def test_a_backend_without_a_profiler_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(UsageError, match="--trace needs KERAS_BACKEND=tensorflow or jax; got torch"):
         trace.check(str(tmp_path / "folder"))

@@ -10,6 +10,7 @@ ENVIRONMENT = {
     "kernel": "6.1", "platform": "Linux", "python": "3.12.0",
     "versions": {"keras": "3.12.0", "jax": "0.9", "torch": "2.9", "tensorflow": "2.21"},
     "commit": "a" * 40, "commit_is_changed": False, "command": ["throughput.py", "--arch=resnet20"],
+    "parent_command": None,
 }  # fmt: skip
 
 
