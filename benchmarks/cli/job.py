@@ -184,11 +184,11 @@ def _engine(
     plan: engines.Plan,
 ) -> engines.Engine:
     """The engine for our network or the one of keras.applications; or for the peer's in PyTorch."""
-    needed = None if options.peer is None else peers.find(options.peer).backend
-    if needed is None:
+    peer = None if options.peer is None else peers.find(options.peer)
+    if peer is None or peer.backend is None:
         return engines.create(model, optimizer, task, plan)
-    if keras.backend.backend() != needed:
-        raise UsageError(f"--peer={options.peer} needs KERAS_BACKEND={needed}; got {keras.backend.backend()}")
+    if keras.backend.backend() != peer.backend:
+        raise UsageError(f"--peer={peer.name} needs KERAS_BACKEND={peer.backend}; got {keras.backend.backend()}")
     from benchmarks.peers.plain_torch import PlainTorchEngine
 
-    return PlainTorchEngine(model, optimizer, task, plan, network=options.peer)
+    return PlainTorchEngine(model, optimizer, task, plan, network=peer.name)
