@@ -64,11 +64,11 @@ VARIANTS = {
     "googlenet": _imagenet(
         GoogLeNet(), params=6_998_552, macs=1_582_671_872,
         source=f"{_SOURCE}: 6.8 M parameters, 1.5 G multiply-adds",
-        departures="no local response normalisation; the auxiliary heads are an option"),
+        departures="no local response normalisation; auxiliary classifiers are optional"),
     "googlenet_bn": _imagenet(
         GoogLeNet(style=kb.RELU_BN), params=7_005_832, macs=1_582_671_872,
         source=f"{_SOURCE}, with the batch normalisation of Ioffe and Szegedy 2015, arXiv 1502.03167",
-        departures="normalisation in place of the convolutions' biases; the auxiliary heads are an option"),
+        departures="normalisation in place of the convolutions' biases; auxiliary classifiers are optional"),
     "googlenet_cifar": _cifar(
         GoogLeNet(stem=kb.stem.cifar, style=kb.RELU_BN), params=5_871_914, macs=1_447_241_728,
         source=f"{_SOURCE}, for 32×32 images: a 3×3 convolution for a stem, with batch normalisation",
@@ -88,8 +88,8 @@ def backbone(x: KerasTensor, spec: GoogLeNet, *, name: str | None = None) -> Ker
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height / s, width / s, channels)`, rounded up, with `s` the stem's stride times 2 for each stage after
-        the first, and the last module's channels.
+        `(batch, height / s, width / s, channels)`, rounded up, with the output channels of the last module; `s` is the
+        stride of the stem times 2 for each stage after the first.
 
     Raises:
         ValueError: `x` is not of rank 4 or too small for the stem.
@@ -114,7 +114,7 @@ def head(x: KerasTensor, spec: GoogLeNet, classes: int, pooling: str | None, /) 
         return logits
     if len(spec.stages) < 2:
         raise ValueError(f"`auxiliary` must be False without a second stage; got {len(spec.stages)} stage(s)")
-    # Any named tensor of the graph can be taken up again.
+    # Their inputs are tensors within the graph.
     graph = keras.Model(keras.utils.get_source_inputs(x), x)
     outputs = [logits]
     for i, unit in enumerate((1, max(len(spec.stages[1]) - 1, 1)), 1):

@@ -101,7 +101,7 @@ def head(x: KerasTensor, spec: VGG, classes: int, pooling: str | None, /) -> Ker
 
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each of ours."""
+    """For each of our layers its counterpart in keras.applications."""
     found = {"logits": "predictions"}
     for name in names:
         if match := re.fullmatch(r"stage(\d)_conv(\d)", name):

@@ -108,16 +108,16 @@ def _load_same(model: keras.Model, arch: str, weights: Weights) -> None:
         saved = _saved_shapes(file)
     ours = Counter((weight.path.split("/")[-2], tuple(weight.shape)) for weight in model.weights)
     differences = [
-        f"{what} {name} of shape {shape}"
-        for what, shapes in (("the file has", saved - ours), ("the network has", ours - saved))
-        for name, shape in list(shapes)[:2]
+        f"the {which} has {', '.join(f'{name} of shape {shape}' for name, shape in list(others)[:2])}"
+        for which, others in (("file", saved - ours), ("network", ours - saved))
+        if others
     ]
     if has_layer(arch, weights) != has_preprocessing(model):
         differences.append(f"`preprocessing` is {not has_preprocessing(model)} in the file")
     if differences:
         raise ValueError(
-            f"`weights` must be a .weights.h5 of exactly this network; got {str(weights)!r}: {', '.join(differences)} "
-            "(to take over a part, create the network as it was saved with this file, then "
+            f"`weights` must be a .weights.h5 of exactly this network; got {str(weights)!r}: {'; '.join(differences)} "
+            "(to transfer between networks, create the one that was saved, with this file, and use "
             "`copy_weights(source, target, skip=…)`)"
         )
     with _reading(arch, weights):

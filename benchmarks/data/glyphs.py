@@ -41,7 +41,7 @@ STYLES = (
     ("51 30 11 03 14 34 53 51,51 58", "52 41 20 02 04 24 43 52,52 55 47 28 07", "50 20 02 14 34 52,50 58"),
 )
 REACH = 1.4  # a field covers [-REACH, REACH] in both directions, a digit [-0.75, 0.75] by [-1, 1]
-CELLS = 128  # a field's rows and columns: so many that the nearest cell stands in for interpolation
+CELLS = 128  # a field's rows and columns: so many that the nearest cell is close enough without interpolation
 CHUNK = 128  # images drawn at a time: few enough for their temporaries to stay in cache
 
 

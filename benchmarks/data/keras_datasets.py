@@ -29,9 +29,9 @@ def from_keras(dataset: str) -> Dataset:
             f"keras.datasets has no {dataset}, only {known}; tensorflow-datasets has it: pip install -e '.[bench]', or "
             "give a file by --data=npz:PATH"
         )
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    # Keras falls back to the second where it can't write to the first.
-    caches = [folder / "datasets" for folder in (home, Path(tempfile.gettempdir(), ".keras"))]
+    home = os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")
+    # Keras uses the second if it can't write to the first.
+    caches = [Path(home, "datasets"), Path(tempfile.gettempdir(), ".keras", "datasets")]
     if not any((cache / row.keras_file).exists() for cache in caches):
         reason = network.unreachable(row.keras_url)
         if reason:

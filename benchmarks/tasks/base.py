@@ -1,7 +1,7 @@
 """The contract of all tasks: the arrays kept on the device, how a batch is drawn from them, the loss and the score.
 
-Everything between a row number and a loss is written in `keras.ops`, so that it runs inside the compiled step of every
-engine. Random numbers come in as an argument; a task says how many uniform ones it takes for each example.
+Everything from the row numbers of a batch to its loss is written in `keras.ops`, so that it runs inside the compiled
+step of every engine. Random numbers are an argument; a task states how many uniform ones it needs for each example.
 """
 
 from abc import ABC, abstractmethod
@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from keras import KerasTensor, Model, losses, ops
+from keras import Model, losses, ops
 
-Arrays = dict[str, Any]
-"""Arrays by name: NumPy's here, the device's in an engine."""
+from benchmarks.data.dataset import Array
+
+Tensor = Any
+"""A tensor of any backend, or a NumPy array."""
+Arrays = dict[str, Tensor]
+"""Arrays by name: of NumPy in a task, on the device in an engine."""
 
 
 class Task(ABC):
@@ -21,8 +25,8 @@ class Task(ABC):
     Attributes:
         train: the arrays that an engine keeps on its device.
         count: number of training examples.
-        randoms: uniform random numbers taken for each example.
-        metric: the score's name, empty where there is none.
+        randoms: number of uniform random numbers for each example.
+        metric: the score's name; empty if there is none.
         keras_loss: the same loss for `model.compile`, of one output.
     """
 
@@ -33,37 +37,37 @@ class Task(ABC):
     keras_loss: losses.Loss
 
     @abstractmethod
-    def draw(self, train: Arrays, rows: Any, uniform: Any, *, ops: Any = ops) -> tuple[list[Any], Any]:
-        """Raw inputs and targets of examples.
+    def draw(self, train: Arrays, rows: Tensor, uniform: Tensor, *, ops: Any = ops) -> tuple[list[Tensor], Tensor]:
+        """Raw inputs and targets of a batch.
 
         Args:
-            train: the device's arrays.
+            train: the arrays, on the device.
             rows: `(examples,)`, integers.
-            uniform: `(examples, randoms)`, float32 from 0 to 1, 1 excluded.
-            ops: `keras.ops`, or what takes its place outside of Keras's backend.
+            uniform: `(examples, randoms)`, float32 in [0, 1).
+            ops: `keras.ops`, or a namespace with the same functions of another library.
 
         Returns:
             A list of inputs, as stored, and the targets.
         """
 
     @abstractmethod
-    def prepare(self, inputs: Sequence[Any]) -> list[Any]:
-        """Raw inputs as the network takes them: float32, normalised."""
+    def prepare(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Raw inputs, normalised to float32: the inputs of the network."""
 
     @abstractmethod
-    def loss(self, outputs: Sequence[Any], targets: Any) -> Any:
+    def loss(self, outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """The mean loss of a batch."""
 
     @abstractmethod
     def score(self, model: Model, batch_size: int) -> float:
-        """The test score, from 0 to 1."""
+        """The score on the test set, from 0 to 1."""
 
     @abstractmethod
     def complete(self, model: Model) -> Model:
         """The model with `prepare` in front as stock layers: it takes raw inputs."""
 
-    def examples(self, count: int, seed: int) -> tuple[list[np.ndarray], Any]:
-        """Examples as NumPy arrays that are ready for `model.fit`."""
+    def examples(self, count: int, seed: int) -> tuple[list[Array], Array]:
+        """The first `count` examples, prepared, as NumPy arrays for `model.fit`."""
         rng = np.random.default_rng(seed)
         rows = np.arange(self.count)[:count]
         uniform = rng.random((len(rows), self.randoms), dtype=np.float32)
@@ -71,7 +75,7 @@ class Task(ABC):
         return [ops.convert_to_numpy(x) for x in self.prepare(inputs)], ops.convert_to_numpy(targets)
 
 
-def predict(model: Model, inputs: Sequence[KerasTensor]) -> list[np.ndarray]:
-    """The outputs of one batch, as float32 NumPy arrays."""
+def predict(model: Model, inputs: Sequence[Tensor]) -> list[Array]:
+    """The outputs for one batch, as float32 NumPy arrays."""
     outputs = model.predict_on_batch(list(inputs) if len(inputs) > 1 else inputs[0])
     return [np.asarray(y, "float32") for y in (outputs if isinstance(outputs, list | tuple) else [outputs])]

@@ -1,14 +1,40 @@
-"""Images as the tasks take them: normalised, padded, cropped and flipped at random."""
+"""Tasks on images: normalisation, padding, random crops and flips."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from keras import Input, Model, layers, ops
 
+from benchmarks.data import Dataset
+from benchmarks.data.dataset import Array
+from benchmarks.tasks.base import Task, Tensor
+
 PAD = 4
 
 
-def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+class ImageTask(Task):
+    """A task on a data set of images, which are normalised channel by channel.
+
+    Attributes:
+        statistics: mean and standard deviation of each channel of the training images, from 0 to 1.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self.statistics = channel_statistics(dataset.x_train)
+        self.count = len(dataset.x_train)
+
+    def prepare(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """`(x / 255 − mean) / std`, channel by channel."""
+        return [normalise(x, *self.statistics) for x in inputs]
+
+    def complete(self, model: Model) -> Model:
+        """The model with the normalisation in front: it takes images of 0 to 255."""
+        return normalised(model, *self.statistics)
+
+
+def channel_statistics(images: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of each channel of uint8 images, from 0 to 1, float32."""
     values = np.arange(256) / 255
     histograms = [
@@ -16,33 +42,35 @@ def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ]
     mean = np.array([h @ values for h in histograms])
     variance = np.array([h @ (values - m) ** 2 for h, m in zip(histograms, mean, strict=True)])
-    # An image set of one colour has no spread to divide by.
+    # The standard deviation of images of one colour is zero, and is divided by.
     return mean.astype("float32"), np.sqrt(np.maximum(variance, 1e-6)).astype("float32")
 
 
-def frame(images: np.ndarray, pad: int, colour: np.ndarray) -> np.ndarray:
-    """Images with a frame of `pad` pixels of one colour."""
+def pad_with(images: Array, pad: int, colour: Array) -> Array:
+    """Images padded by `pad` pixels of one colour on each side."""
     n, height, width, channels = images.shape
-    framed = np.empty((n, height + 2 * pad, width + 2 * pad, channels), np.uint8)
-    framed[:] = colour
-    framed[:, pad : pad + height, pad : pad + width] = images
-    return framed
+    padded = np.empty((n, height + 2 * pad, width + 2 * pad, channels), np.uint8)
+    padded[:] = colour
+    padded[:, pad : pad + height, pad : pad + width] = images
+    return padded
 
 
-def crop_and_flip(framed: Any, rows: Any, uniform: Any, shape: tuple[int, int, int], *, ops: Any = ops) -> Any:
-    """A random window of `shape` of each framed image, mirrored with probability one half: one gather for all of it.
+def crop_and_flip(
+    padded: Tensor, rows: Tensor, uniform: Tensor, shape: tuple[int, int, int], *, ops: Any = ops
+) -> Tensor:
+    """A random crop of each padded image, flipped with probability one half: all of it is one gather.
 
     Args:
-        framed: `(images, H, W, channels)`.
+        padded: `(images, H, W, channels)`.
         rows: `(examples,)`, which images.
-        uniform: `(examples, 3)`, from 0 to 1: row, column, mirror.
-        shape: `(height, width, channels)` of the window.
-        ops: `keras.ops`, or what takes its place.
+        uniform: `(examples, 3)`, in [0, 1): for row, column and flip.
+        shape: `(height, width, channels)` of the crop.
+        ops: see `Task.draw`.
 
     Returns:
         `(examples, height, width, channels)`.
     """
-    _, full_height, full_width, channels = framed.shape
+    _, full_height, full_width, channels = padded.shape
     height, width, _ = shape
     top = ops.cast(uniform[:, 0] * (full_height - height + 1), "int32")
     left = ops.cast(uniform[:, 1] * (full_width - width + 1), "int32")
@@ -50,16 +78,16 @@ def crop_and_flip(framed: Any, rows: Any, uniform: Any, shape: tuple[int, int, i
     across = ops.where(uniform[:, 2:] < 0.5, across, width - 1 - across) + left[:, None]
     down = ops.arange(height, dtype="int32")[None] + top[:, None]
     line = ops.cast(rows, "int32")[:, None] * full_height + down
-    return ops.take(ops.reshape(framed, (-1, channels)), line[:, :, None] * full_width + across[:, None, :], axis=0)
+    return ops.take(ops.reshape(padded, (-1, channels)), line[:, :, None] * full_width + across[:, None, :], axis=0)
 
 
-def normalise(x: Any, mean: np.ndarray, std: np.ndarray) -> Any:
+def normalise(x: Tensor, mean: Array, std: Array) -> Tensor:
     """`(x / 255 − mean) / std`, as one multiplication and one addition."""
     return ops.subtract(ops.multiply(ops.cast(x, "float32"), 1 / (255 * std)), mean / std)
 
 
-def normalised(model: Model, mean: np.ndarray, std: np.ndarray) -> Model:
-    """A model that takes images of 0 to 255 and normalises them first; the weights are shared with `model`."""
+def normalised(model: Model, mean: Array, std: Array) -> Model:
+    """A model that takes images of 0 to 255 and normalises them first; it shares the weights of `model`."""
     inputs = [Input(x.shape[1:], name=x.name) for x in model.inputs]
     layer = layers.Normalization(mean=255 * mean, variance=(255 * std) ** 2, dtype="float32", name="normalise")
     prepared = [layer(x) for x in inputs]

@@ -1,4 +1,4 @@
-"""How each family is trained unless the flags say otherwise: optimiser, rate, schedule, batch size, augmentation."""
+"""How each family is trained by default: optimiser, learning rate, schedule, batch size, augmentation."""
 
 import difflib
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from benchmarks.terminal.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One way to train.
+    """A way to train.
 
     Attributes:
-        optimizer: a Keras optimiser's name.
-        learning_rate: at its peak.
-        arguments: of the optimiser, besides the rate.
-        warmup: the share of all steps in which the rate rises linearly from zero. It then falls to zero along a cosine;
-            without a rise, linearly.
-        batch_size: examples a step.
-        augment: whether images of 32×32 and more are mirrored and cropped at random.
+        optimizer: name of a Keras optimiser.
+        learning_rate: the highest of the schedule.
+        arguments: of the optimiser, besides the learning rate.
+        warmup: share of the steps in which the learning rate rises linearly from zero; cosine decay to zero follows. If
+            it is zero, the decay is linear.
+        batch_size: examples per step.
+        augment: whether images of 32×32 and more are cropped and flipped at random.
     """
 
     optimizer: str = "adam"
@@ -47,7 +47,7 @@ RECIPES = {
 }
 
 
-# Not through `keras.optimizers.get`, which does not know each of them.
+# `keras.optimizers.get` does not know all of them.
 OPTIMIZERS = {
     name.lower(): kind
     for name, kind in sorted(vars(keras.optimizers).items())
@@ -57,22 +57,22 @@ OPTIMIZERS = {
 }
 
 
-def recipe(family: str) -> Recipe:
-    """A family's recipe; Adam with a linear decay for those that have none of their own."""
-    return RECIPES.get(family, Recipe())
+def recipe(family: str | None) -> Recipe:
+    """The recipe of a family; the default for those without one, and for a model of no family, `None`."""
+    return Recipe() if family is None else RECIPES.get(family, Recipe())
 
 
 def optimizer(
     name: str, learning_rate: float, arguments: Mapping[str, Any], *, steps: int, warmup: float
 ) -> keras.optimizers.Optimizer:
-    """A stock Keras optimiser whose rate follows a schedule over the run, see `Recipe`.
+    """A stock Keras optimiser with the learning-rate schedule of `Recipe`.
 
     Args:
         name: of its class in `keras.optimizers`, in any case.
-        learning_rate: at its peak.
-        arguments: of the optimiser, besides the rate.
+        learning_rate: the highest of the schedule.
+        arguments: of the optimiser, besides the learning rate.
         steps: of the whole run.
-        warmup: the share of all steps in which the rate rises.
+        warmup: share of the steps in which the learning rate rises.
 
     Returns:
         The optimiser; under mixed_float16 with loss scaling.
@@ -80,11 +80,11 @@ def optimizer(
     Raises:
         UsageError: there is no such optimiser, or it does not take the arguments.
     """
-    rise = round(warmup * steps)
-    if rise:
-        # Of Keras's schedules only the cosine has a rise in front.
+    warmup_steps = round(warmup * steps)
+    if warmup_steps:
+        # Of Keras's schedules only the cosine has a warm-up.
         rate: Any = keras.optimizers.schedules.CosineDecay(
-            0.0, max(steps - rise, 1), warmup_target=learning_rate, warmup_steps=rise
+            0.0, max(steps - warmup_steps, 1), warmup_target=learning_rate, warmup_steps=warmup_steps
         )
     else:
         rate = keras.optimizers.schedules.PolynomialDecay(learning_rate, steps, end_learning_rate=0.0)

@@ -1,1 +1,1 @@
-"""What a person sees: messages, a progress bar, tables; native start-up notices are suppressed."""
+"""Output for a person: messages, a progress bar, tables; native start-up messages are suppressed."""

@@ -12,17 +12,17 @@ from rich.table import Table
 
 
 class Terminal(Console):
-    """A console whose reader may leave, as `head` does: what is left to say is dropped, and the work goes on."""
+    """A console whose output may be a pipe that is closed early, as by `head`; further output is dropped then."""
 
     def on_broken_pipe(self) -> None:
-        """Sends the rest to nowhere."""
+        """Sends further output to the null device."""
         self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
-# Brackets, as those of an override, and colons are text here.
+# Without markup and emoji, brackets and colons, as in an override, are plain text.
 console = Terminal(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
@@ -32,7 +32,7 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Tells beside the output what is not an error."""
+    """Prints a line to standard error that is not an error."""
     print(f"note: {text}", file=sys.stderr)
 
 
@@ -40,7 +40,7 @@ def note(text: str) -> None:
 def progress(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """A progress bar over `total` steps; yields `advance(steps, note)`."""
     columns = (
-        TextColumn("{task.description}", markup=False),  # a column's own markup is not the console's
+        TextColumn("{task.description}", markup=False),  # columns do not use the console's setting
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
@@ -56,7 +56,7 @@ def progress(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
 
 
 def table(title: str, rows: Mapping[str, Any]) -> None:
-    """Prints a table of two columns: what, and its value."""
+    """Prints a table of two columns: names and values."""
     grid = Table(title=title, title_justify="left", show_header=False)
     grid.add_column(overflow="fold")
     grid.add_column(justify="right", overflow="fold")

@@ -1,15 +1,15 @@
-"""Errors that the user can put right."""
+"""Errors that the user can correct."""
 
 import difflib
 from collections.abc import Callable, Iterable
 
 
 class UsageError(Exception):
-    """Something that the person at the keyboard can put right; its text is one sentence that says how."""
+    """An error that the user can correct; its text is one sentence that says how."""
 
 
 def do_each(*actions: Callable[[], None]) -> None:
-    """Does each, whichever fails; then raises a `UsageError` of all that did."""
+    """Calls every action even if some raise a `UsageError`; then raises one `UsageError` with the texts of all."""
     failed = []
     for action in actions:
         try:

@@ -1,4 +1,4 @@
-"""Keeps the native start-up notices of TensorFlow out of a newcomer's terminal."""
+"""Suppresses the native start-up messages of TensorFlow."""
 
 import contextlib
 import os
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def start_up() -> Iterator[None]:
-    """Drops what is written to standard error inside, by native code too; shows it after all if it ends early.
+    """Suppresses standard error inside the context, of native code too; prints it if the context ends in an exception.
 
-    TensorFlow writes notices before its log level counts, so that the level alone does not keep them out. With
-    `TF_CPP_MIN_LOG_LEVEL=0` in the environment nothing is dropped.
+    TensorFlow writes messages before it reads its log level, so that the level alone does not suppress them. With
+    `TF_CPP_MIN_LOG_LEVEL=0` in the environment nothing is suppressed.
     """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0":
         yield
@@ -23,7 +23,7 @@ def start_up() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except (Exception, SystemExit):  # but whoever interrupts it asks for nothing more
+        except (Exception, SystemExit):  # not KeyboardInterrupt: whoever interrupts needs no messages
             sys.stderr.flush()
             held.seek(0)
             os.write(terminal, held.read())

@@ -1,8 +1,10 @@
 """`create`, `names`, `variant`, `family` and the table that `python -m architectures` prints."""
 
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -138,6 +140,24 @@ class TestArguments:
         with pytest.raises(TypeError, match=rf"^{arch} takes {what}$"):
             architectures.create(arch, **override)
 
+    @pytest.mark.parametrize(
+        ("arch", "argument", "hint"),
+        [
+            ("resnet50", "include_top", "use `classes=0`"),
+            ("resnet50", "num_classes", "use `classes=`"),
+            ("resnet50", "pretrained", 'use `weights="imagenet"`'),
+            ("resnet50", "drop_path_rate", "use `drop_path=`"),
+            ("mobilenet_v2", "width", "use `alpha=`"),
+            ("efficientnet_b0", "width_coefficient", "use `alpha=`"),
+            ("efficientnet_b0", "depth_coefficient", "use `depth=`"),
+            ("resnet50", "input_size", "did you mean `input_shape`\\?"),
+            ("lenet", "width_coefficient", "it takes filters, units"),
+        ],
+    )
+    def test_arguments_of_other_libraries_get_ours(self, arch, argument, hint):
+        with pytest.raises(TypeError, match=f"^{arch} takes no override `{argument}`: {hint}"):
+            architectures.create(arch, **{argument: 1})
+
     def test_an_override_unlike_any_field_gets_them_all(self):
         with pytest.raises(TypeError) as error:
             architectures.create("mlp_tiny", zzz=1)
@@ -247,6 +267,75 @@ class TestArguments:
         model = architectures.create(arch, classes=0)
         assert [y.shape for y in model.outputs] == shape
         assert not [layer.name for layer in model.layers if "logits" in layer.name]
+
+
+class TestUnits:
+    """A function of the user's own takes the arguments of its contract, or is refused with their names."""
+
+    @staticmethod
+    def plain(x, filters, *, stride=1, style, name):
+        return kb.conv.conv_norm_act(x, filters, stride=stride, style=style, name=name)
+
+    @staticmethod
+    def whole(x, filters, *, stride=1, drop_path=0.0, style, name):
+        return kb.conv.conv_norm_act(x, filters, stride=stride, style=style, name=f"{name}_out")
+
+    @pytest.mark.parametrize("arch", ["resnet20", "resnet50_v2", "convnext_toy"])
+    def test_a_unit_without_drop_path(self, arch):
+        message = r"^`unit` must be a function \(x, filters, \*, .*drop_path.*\) -> tensor; plain takes no `drop_path`$"
+        with pytest.raises(TypeError, match=message):
+            architectures.create(arch, unit=self.plain)
+
+    @pytest.mark.parametrize("arch", ["resnet_tiny", "resnet20", "resnet50_v2"])
+    def test_a_unit_without_shortcut_gets_none(self, arch):
+        model = architectures.create(arch, unit=self.whole, input_shape=(64, 64, 3))
+        assert model.get_layer("stage2_unit1_out").output.shape[-1] == architectures.variant(arch).spec.widths[1]
+        assert not [layer.name for layer in model.layers if "shortcut" in layer.name]
+
+    def test_a_unit_with_shortcut_gets_it(self):
+        found = []
+
+        def unit(x, filters, *, shortcut=None, **options):
+            found.append(shortcut)
+            return self.whole(x, filters, **options)
+
+        architectures.create("resnet_tiny", unit=unit)
+        assert found == [kb.residual.padded] * 2
+
+    def test_a_unit_without_dilation_for_an_output_stride(self):
+        with pytest.raises(TypeError, match=r"^`unit` must take `dilation=` for an `output_stride`; got <function"):
+            architectures.create("resnet_tiny", unit=self.whole, depths=(1, 2), output_stride=1)
+
+    def test_units_in_a_table(self):
+        with pytest.raises(TypeError, match=r"`stages` must be a function .*; whole takes no `kernel_size` and no `e"):
+            architectures.create("efficientnet_tiny", stages=((self.whole, 3, 1, 8, 1, 1),))
+
+    @pytest.mark.parametrize(("field", "missing"), [("stem", "`style` and no `name`"), ("shortcut", "`stride` and no")])
+    def test_other_functions(self, field, missing):
+        def mine(x, filters):
+            return x
+
+        with pytest.raises(TypeError, match=f"^`{field}` must be a function .* -> tensor; mine takes no {missing}"):
+            architectures.create("resnet_tiny", **{field: mine})
+
+    @pytest.mark.parametrize("value", ["padded", 5, keras.layers.Conv2D, keras.layers.Conv2D(4, 1, name="conv")])
+    def test_what_is_no_function_of_ours(self, value):
+        with pytest.raises(TypeError, match=r"^`shortcut` must be a function \(x, filters, .*\) -> tensor; got "):
+            architectures.create("resnet20_projection", shortcut=value)
+
+    def test_modules_in_a_table(self):
+        for arch, override in (
+            ("inception_tiny", {"stages": ((abs,),)}),
+            ("inception_resnet_tiny", {"modules": (abs,) * 3}),
+        ):
+            with pytest.raises(
+                TypeError, match=r"must be a function \(x, \*, style, name\) -> tensor; abs takes no `style`"
+            ):
+                architectures.create(arch, **override)
+
+    def test_partials_and_any_keywords_are_taken(self):
+        unit = partial(lambda x, filters, **options: self.whole(x, filters, **options))
+        assert architectures.create("resnet_tiny", unit=unit, shortcut=None).output_shape == (None, 10)
 
 
 class TestSizes:

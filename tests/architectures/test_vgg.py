@@ -124,16 +124,15 @@ class TestHead:
 
     def test_unknown_sizes_are_averaged_but_not_flattened(self):
         assert small(input_shape=(None, None, 3), pooling="avg")(np.zeros((1, 40, 64, 3))).shape == (1, 10)
-        with pytest.raises(ValueError, match="`x` must have known sizes to be flattened"):
-            small(input_shape=(None, None, 3))
+        for hidden in ((8, 8), ()):
+            with pytest.raises(ValueError, match=r'`x` must have known sizes to be flattened; .*`pooling="avg"` takes'):
+                small(input_shape=(None, None, 3), hidden=hidden)
 
 
 class TestSmallImages:
     @pytest.mark.parametrize("classes", [10, 0])
     def test_a_single_position_is_asked_for(self, classes):
-        with pytest.raises(
-            ValueError, match=r"32×32×3: the features would be 1×1 \(use fewer `pools=`, or pass `pools="
-        ):
+        with pytest.raises(ValueError, match=r"32×32×3: the features would be 1×1 \(use fewer `pools=`, or pass"):
             small(classes=classes)
         assert small(classes=classes, pools=5).get_layer("stage5_pool").output.shape == (None, 1, 1, 4)
         assert small(classes=classes, input_shape=(33, 33, 3)).get_layer("stage5_pool").output.shape == (None, 1, 1, 4)

@@ -1,4 +1,4 @@
-"""What a person sees: text as it is, whole in any width, and every failure of several."""
+"""Output for a person: text unchanged and complete at any width, and every error of several."""
 
 import pytest
 

@@ -9,24 +9,22 @@ import json
 import os
 import pickle
 import re
-import shutil
 import socket
 import sys
 import tarfile
 import tempfile
 import threading
 import zipfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
-from tests.process import python
 
 from benchmarks import data
 from benchmarks.data import network
 from benchmarks.terminal.errors import UsageError
+from tests.support.process import python
 
 NPZ_TESTS, NPZ_TRAINS = 6, 12
 SAID = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
@@ -346,33 +344,6 @@ def test_a_fetch_that_breaks_off_is_said(tmp_path, monkeypatch):
     assert "--data=generated" in text
 
 
-def copied(name, folder):
-    """A copy of a real set's folder; the test is skipped where there is none."""
-    source = os.environ.get("TFDS_DATA_DIR")
-    found = sorted(Path(source, name).glob("*/dataset_info.json")) if source else []
-    if not found:
-        pytest.skip(f"TFDS_DATA_DIR is not set or holds no {name}")
-    pytest.importorskip("tensorflow_datasets")
-    target = folder / name / found[-1].parent.name
-    shutil.copytree(found[-1].parent, target)
-    return target
-
-
-@pytest.mark.parametrize("damage", ["truncated", "gone", "metadata"])
-def test_a_corrupt_folder_is_said(tmp_path, damage):
-    folder = copied("mnist", tmp_path)
-    (record,) = folder.glob("mnist-test.tfrecord*")
-    if damage == "truncated":
-        os.truncate(record, record.stat().st_size // 2)
-    elif damage == "gone":
-        record.unlink()
-    else:
-        (folder / "dataset_info.json").write_text("{")
-    text = sentence(data.from_tfds, "mnist", str(tmp_path))
-    assert f"mnist in {folder} can't be read" in text
-    assert "delete the folder" in text
-
-
 @pytest.mark.parametrize("count", [3, 4, 5])
 def test_fewer_images_than_the_folder_says_are_refused(tmp_path, monkeypatch, count):
     tfds = pytest.importorskip("tensorflow_datasets")
@@ -475,25 +446,30 @@ def drawn(name, count, seed=0):
     return rng.integers(0, 256, (count, *row.shape), dtype=np.uint8), labels
 
 
-@pytest.mark.parametrize("name", data.NAMES)
-def test_each_set_is_read_as_its_library_prepares_it(library, tmp_path, name):
-    builder = library.builder_cls(name)(data_dir=str(tmp_path))
+def prepare(library, folder, name, splits):
+    """Prepares images and labels as the library prepares those of a download; returns their features."""
+    builder = library.builder_cls(name)(data_dir=str(folder))
     features = builder.info.features
-    row = data.ROWS[name]
-    assert (features["image"].shape, features["label"].num_classes) == (row.shape, row.classes)
-    if name in ("mnist", "fashion_mnist", "kmnist", "svhn_cropped"):  # of CIFAR the download has the names
-        assert features["label"].names == list(row.labels)
-    splits = {"train": drawn(name, 23, seed=1), "test": drawn(name, 11, seed=2)}
-    # What the set has besides.
     more = {"id": "one", "coarse_label": 3}
-    others = {"extra": drawn(name, 3)} if name == "svhn_cropped" else {}
 
     def examples(images, labels):
         for i, (image, label) in enumerate(zip(images, labels, strict=True)):
             yield i, {"image": image, "label": label} | {key: more[key] for key in features if key in more}
 
-    builder._split_generators = lambda manager: {key: examples(*split) for key, split in (splits | others).items()}
+    builder._split_generators = lambda manager: {key: examples(*split) for key, split in splits.items()}
     builder.download_and_prepare()
+    return features
+
+
+@pytest.mark.parametrize("name", data.NAMES)
+def test_each_set_is_read_as_its_library_prepares_it(library, tmp_path, name):
+    splits = {"train": drawn(name, 23, seed=1), "test": drawn(name, 11, seed=2)}
+    others = {"extra": drawn(name, 3)} if name == "svhn_cropped" else {}
+    features = prepare(library, tmp_path, name, splits | others)
+    row = data.ROWS[name]
+    assert (features["image"].shape, features["label"].num_classes) == (row.shape, row.classes)
+    if name in ("mnist", "fashion_mnist", "kmnist", "svhn_cropped"):  # of CIFAR the download has the names
+        assert features["label"].names == list(row.labels)
     images = data.load(name, "tfds", str(tmp_path))
     assert (images.name, images.source, images.classes, images.image_shape) == (name, "tfds", row.classes, row.shape)
     for key, x, y in (("train", images.x_train, images.y_train), ("test", images.x_test, images.y_test)):
@@ -501,6 +477,22 @@ def test_each_set_is_read_as_its_library_prepares_it(library, tmp_path, name):
         # The library shuffles them when it prepares them.
         found = sorted((image.tobytes(), int(label)) for image, label in zip(x, y, strict=True))
         assert found == sorted((image.tobytes(), int(label)) for image, label in zip(*splits[key], strict=True))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone", "metadata"])
+def test_a_corrupt_folder_is_said(library, tmp_path, damage):
+    prepare(library, tmp_path, "mnist", {"train": drawn("mnist", 50), "test": drawn("mnist", 50)})
+    folder = data.tfds.locate("mnist", tmp_path)[1]
+    (record,) = folder.glob("mnist-test.tfrecord*")
+    if damage == "truncated":
+        os.truncate(record, record.stat().st_size // 2)
+    elif damage == "gone":
+        record.unlink()
+    else:
+        (folder / "dataset_info.json").write_text("{")
+    text = sentence(data.from_tfds, "mnist", str(tmp_path))
+    assert f"mnist in {folder} can't be read" in text
+    assert "delete the folder" in text
 
 
 @pytest.fixture
@@ -522,7 +514,7 @@ def versions(tmp_path):
         (["3.0.1", "10.0.0", "9.9.9"], "10.0.0"),
         (["3.0.2", "3.0.10"], "3.0.10"),
         (["3.0.1", "3.1.0.incompleteA1B2C3", "4.0.0.incomplete"], "3.0.1"),
-        (["3.0.1.incompleteA1B2C3", "downloads"], None),
+        (["3.0.1.incompleteA1B2C3", "incomplete.A1B2C3_3.0.1", "downloads"], None),
         ([], None),
     ],
 )
@@ -547,11 +539,12 @@ def test_the_folder_of_the_set_or_a_version_will_do(versions):
     assert locate("mnist", folder / "mnist") == (folder / "mnist", folder / "mnist" / "mnist" / "3.0.2")
 
 
-@pytest.mark.parametrize("part", ["mnist", "mnist/3.0.1", "."])
-def test_real_images_are_read_from_each_of_these_folders(tmp_path, monkeypatch, part):
-    copied("mnist", tmp_path)
-    monkeypatch.chdir(tmp_path / part)
-    assert data.from_tfds("mnist", ".").x_test.shape == (10_000, 28, 28, 1)
+def test_images_are_read_from_each_of_these_folders(library, tmp_path, monkeypatch):
+    prepare(library, tmp_path, "mnist", {"train": drawn("mnist", 5), "test": drawn("mnist", 4)})
+    for part in (".", "mnist", "mnist/3.0.1"):
+        assert data.from_tfds("mnist", str(tmp_path / part)).x_test.shape == (4, 28, 28, 1)
+        monkeypatch.chdir(tmp_path / part)
+        assert data.from_tfds("mnist", ".").x_test.shape == (4, 28, 28, 1)
 
 
 def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch, npz):

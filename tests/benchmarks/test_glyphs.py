@@ -1,4 +1,4 @@
-"""The drawn digits: reproducible, balanced and varied, and neither trivial nor impossible to tell apart."""
+"""The drawn digits: reproducible, balanced and varied; neither trivial nor impossible to classify."""
 
 import hashlib
 
@@ -49,7 +49,7 @@ def test_the_shape_defaults_to_that_of_mnist():
     assert digest(*glyphs.digits(20)) == digest(*glyphs.digits(20, MONO, seed=0))
 
 
-def test_grey_images_are_light_on_dark_and_colour_images_are_coloured():
+def test_grey_images_are_light_on_dark_others_are_coloured():
     grey, _ = glyphs.digits(500, MONO)
     assert np.median(grey) < 30
     assert grey.max() == 255
@@ -64,7 +64,7 @@ def test_grey_images_are_light_on_dark_and_colour_images_are_coloured():
 @pytest.mark.parametrize("shape", [MONO, COLOUR])
 def test_a_fresh_process_draws_the_same(shape):
     script = (
-        "import hashlib; from benchmarks import glyphs; "
+        "import hashlib; from benchmarks.data import glyphs; "
         f"images, labels = glyphs.digits(300, {shape}, seed=7); "
         "print(hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest())"
     )
@@ -95,14 +95,14 @@ def test_classes_are_balanced_and_in_random_order():
     assert 50 < np.sum(labels[1:] == labels[:-1]) < 150
 
 
-def test_grey_classes_can_be_told_apart_but_not_by_their_means_alone():
+def test_grey_classes_are_not_separated_by_their_means_alone():
     train, train_labels = glyphs.digits(5000, MONO, seed=1)
     test, test_labels = glyphs.digits(2000, MONO, seed=2)
     flat = [images.reshape(len(images), -1).astype(np.float32) for images in (train, test)]
     assert 0.4 < nearest_mean_accuracy(flat[0], train_labels, flat[1], test_labels) < 0.8
 
 
-def test_colour_classes_show_in_the_contrast_with_the_background():
+def test_colour_classes_show_against_the_background():
     train, train_labels = glyphs.digits(5000, COLOUR, seed=1)
     test, test_labels = glyphs.digits(1000, COLOUR, seed=2)
     contrasts = []

@@ -1,4 +1,4 @@
-"""How networks are trained by default: the rate over a run, a recipe for every family, and wrong optimisers told."""
+"""How networks are trained by default: the learning rate over a run, a recipe for every family, wrong optimisers."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ def rates(optimizer, steps):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 50, 333])
-def test_without_a_rise_the_rate_falls_linearly_to_zero(steps):
+def test_without_warm_up_the_rate_falls_linearly_to_zero(steps):
     made = recipes.optimizer("adam", 0.4, {}, steps=steps, warmup=0.0)
     np.testing.assert_allclose(rates(made, steps), np.linspace(0.4, 0, steps + 1), rtol=1e-5, atol=1e-7)
 
@@ -37,7 +37,7 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine(steps, warmup, rise):
     assert float(made.learning_rate) == pytest.approx(values[1], rel=1e-5)
 
 
-def test_a_run_that_is_all_rise_still_has_a_rate():
+def test_a_run_that_is_all_warm_up_still_has_a_rate():
     assert np.isfinite(rates(recipes.optimizer("sgd", 0.2, {}, steps=1, warmup=0.9), 1)).all()
 
 
@@ -52,6 +52,11 @@ def test_every_family_has_a_recipe_that_makes_its_optimiser(family):
     assert plan.batch_size >= 1
 
 
+def test_what_has_no_recipe_has_the_default():
+    assert recipes.recipe(None) == recipes.recipe("no such family") == recipes.Recipe()
+    assert recipes.recipe("resnet") != recipes.Recipe()
+
+
 def test_a_recipe_is_for_a_family_that_exists():
     assert set(recipes.RECIPES) <= {architectures.family(arch) for arch in architectures.names()}
 
@@ -64,7 +69,7 @@ def test_an_optimiser_is_known_by_its_name(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "told"),
+    ("name", "arguments", "parts"),
     [
         ("sdg", {}, ["--optimizer", "'sdg'", "sgd"]),
         ("adamww", {}, ["'adamww'", "adamw"]),
@@ -77,12 +82,12 @@ def test_an_optimiser_is_known_by_its_name(name):
         ("sgd", {"learning_rate": 0.5}, ["learning_rate", "--learning_rate"]),
     ],
 )
-def test_a_wrong_optimiser_is_told_in_a_sentence(name, arguments, told):
+def test_a_wrong_optimiser_is_said_in_a_sentence(name, arguments, parts):
     with pytest.raises(UsageError) as caught:
         recipes.optimizer(name, 0.1, arguments, steps=10, warmup=0.0)
     text = str(caught.value)
     assert len(text.splitlines()) == 1
-    for part in told:
+    for part in parts:
         assert part in text
 
 

@@ -172,7 +172,7 @@ def pairs():
     return images, rows, first, second, array(same)
 
 
-def test_half_of_the_pairs_show_the_same_class_and_their_labels_say_so(pairs):
+def test_half_of_the_pairs_show_the_same_class_as_labelled(pairs):
     images, rows, first, second, same = pairs
     np.testing.assert_array_equal(first, rows)
     np.testing.assert_array_equal(images.y_train[first] == images.y_train[second], same == 1)
@@ -205,13 +205,13 @@ def test_every_image_of_a_class_is_as_likely_a_partner(pairs, wanted):
 def test_the_largest_random_number_stays_within_its_class():
     work = Pairs(labelled([0, 1, 1, 2, 2, 2, 2], [0, 1, 2], 3))
     top = np.nextafter(np.float32(1), np.float32(0))
-    for same, told in ((0.0, 1), (top, 0)):
+    for same, label in ((0.0, 1), (top, 0)):
         uniform = np.tile(np.float32([same, top, top]), (7, 1))
         (_, second), y = work.draw(work.train, np.arange(7, dtype="int32"), uniform)
         second = [next(i for i in range(7) if np.array_equal(work.train["images"][i], x)) for x in array(second)]
         labels = work.train["labels"]
-        assert array(y).tolist() == [told] * 7
-        assert [(labels[i] == labels[j]) == told for i, j in enumerate(second)] == [True] * 7
+        assert array(y).tolist() == [label] * 7
+        assert [(labels[i] == labels[j]) == label for i, j in enumerate(second)] == [True] * 7
 
 
 def test_pairs_need_every_class():
@@ -222,7 +222,7 @@ def test_pairs_need_every_class():
 
 
 class Seen:
-    """In a model's place: keeps the batches it is given; `answer` makes the outputs."""
+    """Replaces a model: keeps the batches it is called on; `answer` makes the outputs."""
 
     def __init__(self, answer):
         self.answer, self.batches = answer, []
@@ -255,7 +255,7 @@ def test_the_accuracy_is_the_count_of_right_answers(small, batch_size, outputs):
     np.testing.assert_allclose(shown, array(work.prepare([images.x_test])[0]), rtol=1e-6)
 
 
-def test_the_pair_accuracy_is_the_count_of_right_answers_on_the_same_pairs_in_every_run():
+def test_the_pair_accuracy_counts_the_same_pairs_in_every_run():
     images = labelled(np.arange(60) % 6, np.arange(40) % 6, 6)
     seen = []
     for batch_size in (7, 40):
@@ -283,7 +283,7 @@ def log_softmax(z):
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 3])
-def test_the_loss_is_cross_entropy_and_a_part_of_that_of_further_outputs(small, outputs):
+def test_the_loss_is_cross_entropy_with_auxiliary_losses(small, outputs):
     rng = np.random.default_rng(0)
     logits = [rng.normal(0, 5, (12, 10)).astype("float32") for _ in range(outputs)]
     y = rng.integers(0, 10, 12).astype("int32")
@@ -310,7 +310,7 @@ def test_the_loss_for_fit_is_the_same(small):
     assert float(work.keras_loss(y, logits)) == pytest.approx(float(work.loss([logits], y)), rel=1e-6)
 
 
-def test_synthetic_losses_are_those_of_probabilities_where_the_outputs_are_such():
+def test_synthetic_losses_of_probabilities_are_their_logs():
     model = architectures.create("shared_dense_tiny")
     work = Synthetic(model, batch_size=8, seed=0)
     rng = np.random.default_rng(0)
@@ -330,6 +330,11 @@ ENDINGS = {
     "a logit": (lambda x: layers.Dense(1)(x), False),
     "no activation": (lambda x: layers.Activation("linear", name="probabilities")(layers.Dense(4)(x)), False),
     "no activations at all": (lambda x: layers.Reshape((4,))(layers.Dense(4)(x)), False),
+    "a layer": (lambda x: layers.Softmax()(layers.Dense(4)(x)), True),
+    "an operation": (lambda x: ops.softmax(layers.Dense(4)(x)), True),
+    "operation sigmoid": (lambda x: ops.sigmoid(layers.Dense(1)(x)), True),
+    "a model": (lambda x: keras.Sequential([keras.Input((3,)), layers.Dense(4, "softmax")])(x), True),
+    "a model of logits": (lambda x: keras.Sequential([keras.Input((3,)), layers.Dense(4)])(x), False),
 }
 
 
@@ -415,7 +420,7 @@ print(json.dumps([ours, [y.tolist() for y in outputs]]))
 
 
 @pytest.mark.parametrize("arch", ["resnet_tiny", "siamese_tiny", "googlenet_tiny"])
-def test_the_complete_network_takes_raw_images_and_is_loaded_by_keras_alone(small, tmp_path, arch):
+def test_the_complete_network_is_loaded_by_keras_alone(small, tmp_path, arch):
     shape = architectures.variant(arch).input_shapes[0]
     images = small(60, shape)
     model = architectures.create(arch, **({"auxiliary": True} if arch == "googlenet_tiny" else {}))
@@ -445,3 +450,93 @@ def test_examples_for_fit_are_all_prepared_and_in_order(small):
     np.testing.assert_array_equal(y, images.y_train)
     (x,), y = work.examples(7, seed=0)
     assert (len(x), len(y)) == (7, 7)
+
+
+def own(inputs, *heads):
+    """A user's own model: outputs are functions of the inputs, flattened and concatenated."""
+    inputs = [keras.Input(shape) for shape in inputs]
+    flat = [layers.Flatten()(x) for x in inputs]
+    x = layers.Concatenate()(flat) if len(flat) > 1 else flat[0]
+    return keras.Model(inputs, [head(x) for head in heads], name="own")
+
+
+@pytest.mark.parametrize("ending", ["logits", "softmax", "sequential"])
+def test_a_model_of_ones_own_is_trained_on_its_outputs(small, ending):
+    images = small(60, (6, 6, 1))
+    model = own([(6, 6, 1)], layers.Dense(10, None if ending == "logits" else "softmax"))
+    if ending == "sequential":
+        model = keras.Sequential([keras.Input((6, 6, 1)), layers.Flatten(), layers.Dense(10), layers.Softmax()])
+    work = tasks.for_model(model, images, augment=False)
+    assert isinstance(work, Classification)
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(0, 2, (12, 10)).astype("float32"), rng.integers(0, 10, 12).astype("int32")
+    log_p = log_softmax(z)
+    outputs = z if ending == "logits" else np.exp(log_p).astype("float32")
+    expected = -log_p[np.arange(12), y].mean()
+    assert float(work.loss([outputs], y)) == pytest.approx(expected, rel=1e-4)
+    assert float(work.keras_loss(y, outputs)) == pytest.approx(expected, rel=1e-4)
+    right = np.argmax(array(model(work.prepare([images.x_test])[0])), -1) == images.y_test
+    assert work.score(model, 7) == pytest.approx(right.mean())
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+def test_pairs_by_a_model_of_ones_own(activation):
+    images = labelled(np.arange(60) % 6, np.arange(40) % 6, 6)
+    work = tasks.for_model(own([(4, 4, 1)] * 2, layers.Dense(1, activation)), images, augment=False)
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(0, 2, (40, 1)).astype("float32"), rng.integers(0, 2, 40).astype("int32")
+    probabilities = 1 / (1 + np.exp(-z))
+    expected = -np.log(np.where(y == 1, probabilities[:, 0], 1 - probabilities[:, 0])).mean()
+    outputs = probabilities if activation else z
+    assert float(work.loss([outputs], y)) == pytest.approx(expected, rel=1e-4)
+    assert float(work.keras_loss(y[:, None].astype("float32"), outputs)) == pytest.approx(expected, rel=1e-4)
+    # The same predictions have the same score, as logits and as probabilities.
+    assert work.score(Seen(lambda batch: outputs), 40) == Pairs(images).score(Seen(lambda batch: z), 40)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            lambda: own([(6, 6, 1)], layers.Dense(9)),
+            r"own must have an output for each of the 10 classes; got .*\(None, 9\)",
+        ),
+        (lambda: own([(6, 6, 1)], layers.Dense(10), layers.Dense(1)), r"10 classes; got .*10\) and \(None, 1\)"),
+        (lambda: own([(6, 6, 1)], layers.Reshape((6, 6))), r"10 classes; got .*\(None, 6, 6\)"),
+        (lambda: own([(6, 6, 1)], layers.Dense(10), layers.Dense(10, "softmax")), "all logits or all probabilities"),
+        (lambda: own([(6, 6, 1)] * 2, layers.Dense(2)), r"own must have one output for a pair.*\(None, 2\)"),
+    ],
+)
+def test_outputs_that_do_not_fit_the_images_are_refused(small, model, message):
+    with pytest.raises(UsageError, match=message):
+        tasks.for_model(model(), small(30, (6, 6, 1)), augment=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: own([(6, 6)], layers.Reshape((6, 6))), r"own has an output of shape \(None, 6, 6\)"),
+        (
+            lambda: keras.Sequential([keras.Input((None, None, 3)), layers.GlobalAveragePooling2D()], name="own"),
+            r"own takes inputs of shape \(None, None, 3\); .*--input_shape",
+        ),
+        (
+            lambda: keras.Sequential(
+                [keras.Input((5,), dtype="int32"), layers.Embedding(9, 2), layers.Flatten()], name="own"
+            ),
+            "own takes inputs of int32",
+        ),
+    ],
+)
+def test_models_that_synthetic_data_does_not_fit_are_refused(model, message):
+    with pytest.raises(UsageError, match=message):
+        Synthetic(model(), batch_size=4, seed=0)
+
+
+@pytest.mark.parametrize(("shape", "classes"), [((64, 64, 3), 7), ((40, 24, 1), 100)])
+def test_synthetic_data_has_the_size_and_classes_of_the_network(shape, classes):
+    model = architectures.create("resnet_tiny", input_shape=shape, classes=classes)
+    work = Synthetic(model, batch_size=512, seed=0)
+    assert work.train["x0"].shape == (work.count, *shape)
+    assert set(np.unique(work.train["y"])) <= set(range(classes))
+    assert work.train["y"].max() > classes / 2

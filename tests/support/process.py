@@ -11,7 +11,7 @@ import keras
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def python(*arguments: object, given: str = "", timeout: float = 300, **options: Any) -> subprocess.CompletedProcess:
+def python(*arguments: object, given: str = "", timeout: float = 1800, **options: Any) -> subprocess.CompletedProcess:
     """Runs Python to its end; the options are those of `start`."""
     command, how = _command(arguments, **options)
     return subprocess.run(command, input=given, capture_output=True, timeout=timeout, check=False, **how)
