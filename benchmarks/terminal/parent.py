@@ -1,7 +1,9 @@
 """Ends a child process soon after its parent has ended, even if the parent was killed and could not end its children.
 
-subprocess.Popen(command, env=parent.tied())    # in the parent
-parent.watch()                                  # in the child, as early as possible
+The parent starts the child with the first line, the child calls the second as early as possible:
+
+    subprocess.Popen(command, env=parent.tied())
+    parent.watch()
 """
 
 import os
