@@ -1,4 +1,4 @@
-.PHONY: help bench test test-slow lint wheel clean
+.PHONY: help bench test test-slow test-backends lint wheel clean
 .DEFAULT_GOAL := help
 # Two installs into one environment at the same time would break it.
 .NOTPARALLEL:
@@ -6,12 +6,16 @@
 python := .venv/bin/python
 made_by := $(shell cat .venv/made-by 2>/dev/null)
 interpreter := $(or $(PYTHON),$(made_by),python3)
+# A process for each core, eight at most, since each holds a backend. A file's tests, or a class's, stay together, with
+# the models that they share.
+pytest := $(python) -m pytest --numprocesses=logical --maxprocesses=8 --dist=loadscope
 
 help:
 	@echo 'make bench      train and time a network; flags: make bench ARGS="--arch=lenet"'
 	@echo 'make test       run the tests; flags: make test ARGS="-k residual"'
 	@echo 'make test-slow  run the exhaustive and long tests alone'
-	@echo 'make lint       check style and formatting'
+	@echo 'make test-backends  run the tests of the packages on TensorFlow, JAX and PyTorch in turn'
+	@echo 'make lint       check style, formatting and types'
 	@echo 'make wheel      build the wheel and the source archive into dist/'
 	@echo 'make clean      remove .venv and everything else that was made here'
 	@echo
@@ -22,10 +26,22 @@ bench: .venv/installed-bench
 	$(python) -m benchmarks.train $(ARGS)
 
 test: .venv/installed-test
-	$(python) -m pytest $(ARGS)
+	$(pytest) $(ARGS)
 
 test-slow: .venv/installed-test
-	$(python) -m pytest -m slow $(ARGS)
+	$(pytest) -m slow $(ARGS)
+
+# XLA compiles each operation of a new shape that JAX runs by itself: unoptimised, and once for all processes.
+test-backends: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
+test-backends: .venv/installed-test
+	@for backend in tensorflow jax torch; do \
+		$(python) -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$$backend') is None)" || \
+		{ echo "$$backend is not installed; install it with: $(python) -m pip install $$backend" >&2; exit 1; }; \
+	done
+	@for backend in tensorflow jax torch; do \
+		echo "On $$backend:"; \
+		KERAS_BACKEND=$$backend $(pytest) tests/kblocks tests/architectures tests/test_promise.py $(ARGS) || exit 1; \
+	done
 
 lint: .venv/installed-dev
 	$(python) -m ruff check .

@@ -1,4 +1,4 @@
-"""Complete networks made of `kblocks`: per family a table of variants and one builder.
+"""Complete networks made of `kblocks`: one module for each family, with a table of variants.
 
     import architectures
 
@@ -9,8 +9,8 @@
 `python -m architectures` prints the table.
 """
 
-from architectures.porting import copy_weights
+from architectures.common.family import Variant
 from architectures.registry import create, family, names, port_from_keras, variant
-from architectures.variant import Variant
+from architectures.weights.porting import copy_weights
 
 __all__ = ["Variant", "copy_weights", "create", "family", "names", "port_from_keras", "variant"]

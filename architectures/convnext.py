@@ -1,36 +1,38 @@
-"""ConvNeXt: a stem of patches, stages of residual blocks with large depthwise convolutions, a mean, a normalisation."""
+"""ConvNeXt: patches, stages of residual blocks with 7×7 depthwise convolutions, a global average, a normalisation."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 from keras import KerasTensor
 from keras.layers import LayerNormalization
 
 import kblocks as kb
-from architectures.porting import numbered
-from architectures.variant import Variant, check_depths, check_halvings, classify
+from architectures.common.family import Family, Variant
+from architectures.common.head import classify, pool
+from architectures.common.stages import check_depths, check_halvings
+from architectures.weights.names import numbered
 from kblocks import Style
 from kblocks.compose import drop_path_schedule
 from kblocks.contracts import Stem, Unit
 from kblocks.naming import scope
-from kblocks.pool import global_pool
 from kblocks.style import normalize
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvNeXt:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
-        depths: number of blocks of each stage; all stages but the first halve the image.
-        widths: channels that come out of each stage, and of the stem those of the first.
-        unit: a function `(x, filters, *, stride, drop_path, style, name) -> tensor`.
-        stem: a function `(x, filters, *, style, name) -> tensor`.
-        drop_path: the last block's rate; those before rise to it linearly. (The paper trains the first four on
-            ImageNet-1k with 0.1, 0.4, 0.5 and 0.5.)
-        style: see `kblocks.style`.
+        depths: number of blocks of each stage; all but the first begin with a stride of 2.
+        widths: output channels of each stage; those of the stem are the first.
+        unit: the residual block.
+        stem: the layers before the first stage.
+        drop_path: stochastic-depth rate of the last block; the rates rise linearly from 0 at the first. (The paper
+            trains the first four on ImageNet-1k with 0.1, 0.4, 0.5 and 0.5.)
+        style: style of all layers.
     """
 
     depths: tuple[int, ...]
@@ -41,28 +43,28 @@ class ConvNeXt:
     style: Style = kb.GELU_LN
 
 
-_LARGE = {"input_shape": (224, 224, 3), "classes": 1000, "preprocessing": "torch"}
+_imagenet = partial(Variant, input_shape=(224, 224, 3), classes=1000, preprocessing="torch")
 _LIU = "Liu et al. 2022, arXiv 2201.03545, Table 1: "
 
 VARIANTS = {
-    "convnext_tiny": Variant(
-        ConvNeXt(depths=(3, 3, 9, 3),  widths=(96, 192, 384, 768)), **_LARGE,
+    "convnext_tiny": _imagenet(
+        ConvNeXt(depths=(3, 3, 9, 3),  widths=(96, 192, 384, 768)),
         params=28_589_128, macs=4_455_537_888,
         source=f"{_LIU}29 M parameters, 4.5 GFLOPs", keras=keras.applications.ConvNeXtTiny),
-    "convnext_small": Variant(
-        ConvNeXt(depths=(3, 3, 27, 3), widths=(96, 192, 384, 768)), **_LARGE,
+    "convnext_small": _imagenet(
+        ConvNeXt(depths=(3, 3, 27, 3), widths=(96, 192, 384, 768)),
         params=50_223_688, macs=8_683_725_792,
         source=f"{_LIU}50 M parameters, 8.7 GFLOPs", keras=keras.applications.ConvNeXtSmall),
-    "convnext_base": Variant(
-        ConvNeXt(depths=(3, 3, 27, 3), widths=(128, 256, 512, 1024)), **_LARGE,
+    "convnext_base": _imagenet(
+        ConvNeXt(depths=(3, 3, 27, 3), widths=(128, 256, 512, 1024)),
         params=88_591_464, macs=15_354_747_520,
         source=f"{_LIU}89 M parameters, 15.4 GFLOPs", keras=keras.applications.ConvNeXtBase),
-    "convnext_large": Variant(
-        ConvNeXt(depths=(3, 3, 27, 3), widths=(192, 384, 768, 1536)), **_LARGE,
+    "convnext_large": _imagenet(
+        ConvNeXt(depths=(3, 3, 27, 3), widths=(192, 384, 768, 1536)),
         params=197_767_336, macs=34_361_460_672,
         source=f"{_LIU}198 M parameters, 34.4 GFLOPs", keras=keras.applications.ConvNeXtLarge),
-    "convnext_xlarge": Variant(
-        ConvNeXt(depths=(3, 3, 27, 3), widths=(256, 512, 1024, 2048)), **_LARGE,
+    "convnext_xlarge": _imagenet(
+        ConvNeXt(depths=(3, 3, 27, 3), widths=(256, 512, 1024, 2048)),
         params=350_196_968, macs=60_921_066_752,
         source=f"{_LIU}350 M parameters, 60.9 GFLOPs", keras=keras.applications.ConvNeXtXLarge),
     "convnext_toy": Variant(
@@ -72,7 +74,7 @@ VARIANTS = {
 
 
 def backbone(x: KerasTensor, spec: ConvNeXt, *, name: str | None = None) -> KerasTensor:
-    """The last stage's features, not normalised.
+    """The features of the last stage, not normalised.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -80,8 +82,8 @@ def backbone(x: KerasTensor, spec: ConvNeXt, *, name: str | None = None) -> Kera
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height // s, width // s, spec.widths[-1])`, with `s` the stem's stride times 2 for each stage after the
-        first.
+        `(batch, height // s, width // s, spec.widths[-1])`; `s` is the stride of the stem times 2 for each stage after
+        the first.
 
     Raises:
         ValueError: `x` is not of rank 4 or too small for the strides, or `depths` and `widths` differ in length.
@@ -106,11 +108,22 @@ def backbone(x: KerasTensor, spec: ConvNeXt, *, name: str | None = None) -> Kera
     return x
 
 
+def head(x: KerasTensor, spec: ConvNeXt, classes: int, pooling: str | None, /) -> KerasTensor:
+    """A normalisation and logits; the normalisation follows an average or maximum pooling."""
+    if pooling == "flatten":  # every position is normalised, as without a pooling
+        x = pool(normalize(x, style=spec.style, name="norm"), pooling)
+    else:
+        if classes or pooling:
+            x = pool(x, pooling or "avg")
+        x = normalize(x, style=spec.style, name="norm")
+    return classify(x, spec, classes, None, dropout=0.0)
+
+
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each of ours."""
-    # Theirs have the network's name before them; the stem and each downsampling are networks within it.
+    """For each of our layers its counterpart in keras.applications."""
+    # Theirs begin with the name of the model; the stem and each downsampling are nested models.
     prefix = keras_model.name
-    # The last normalisation has a name in networks with a head alone.
+    # The last normalisation has an automatic name in models without a head.
     unnamed = numbered(keras_model, LayerNormalization, "layer_normalization")
     found = {
         "stem_conv": f"{prefix}_stem/{prefix}_stem_conv",
@@ -138,13 +151,4 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-def build(spec: ConvNeXt, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone, normalisation and head; a mean or largest value is normalised after the pooling."""
-    x = backbone(inputs[0], spec, name="")
-    if pooling == "flatten":  # each position by itself, as without a pooling
-        x = global_pool(normalize(x, style=spec.style, name="norm"), pooling, name="pool")
-        return classify(x, classes, None, style=spec.style)
-    if classes or pooling:
-        x = global_pool(x, pooling or "avg", name="pool")
-    x = normalize(x, style=spec.style, name="norm")
-    return classify(x, classes, None, style=spec.style)
+FAMILY = Family("convnext", VARIANTS, backbone, head, keras_names=keras_names, downsampling="stem")

@@ -1,4 +1,4 @@
-"""DenseNet: a stem, dense blocks with a transition between, each half the size of the one before, and a mean."""
+"""DenseNet: a stem, dense blocks with a transition of stride 2 between, and a global average pooling."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,9 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.variant import Variant, check_halvings, classify
+from architectures.common.family import Family, Variant
+from architectures.common.head import classify
+from architectures.common.stages import check_halvings
 from kblocks import Style
 from kblocks.contracts import Stem
 from kblocks.naming import scope
@@ -20,17 +22,17 @@ STYLE = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1.00
 
 @dataclass(frozen=True, kw_only=True)
 class DenseNet:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
-        depths: number of layers of each dense block; between two blocks the image is halved.
-        growth: channels that each layer adds.
-        stem: a function `(x, filters, *, style, name) -> tensor`.
-        stem_filters: channels that come out of the stem.
-        expansion: width of the layers' 1×1 convolutions, as a multiple of `growth`; `None` to leave them out.
-        compression: the share of the channels that leave a transition.
-        dropout: the share of features left out after each convolution but the stem's, in training.
-        style: see `kblocks.style`.
+        depths: number of layers of each dense block; a transition of stride 2 stands between two blocks.
+        growth: growth rate: output channels of each layer.
+        stem: the layers before the first stage.
+        stem_filters: output channels of the stem.
+        expansion: width of the layers' 1×1 convolutions, as a multiple of `growth`; `None` for no such convolutions.
+        compression: output channels of a transition, as a share of its input channels.
+        dropout: dropout rate after each convolution but the stem's.
+        style: style of all layers.
     """
 
     depths: tuple[int, ...]
@@ -43,36 +45,31 @@ class DenseNet:
     style: Style = STYLE
 
 
-def _cifar(depth: int, **options) -> DenseNet:
-    return DenseNet(depths=(depth,) * 3, growth=12, stem=kb.stem.bare, style=kb.RELU_BN, **options)
+_cifar = partial(Variant, input_shape=(32, 32, 3), classes=10)
+_imagenet = partial(Variant, input_shape=(224, 224, 3), classes=1000, preprocessing="torch")
+_k12 = partial(DenseNet, growth=12, stem=kb.stem.bare, style=kb.RELU_BN)
+_bc = partial(DenseNet, expansion=4)
 
-
-def _imagenet(*depths: int) -> DenseNet:
-    return DenseNet(depths=depths, expansion=4)
-
-
-_LARGE = {"input_shape": (224, 224, 3), "classes": 1000, "preprocessing": "torch"}
-_SMALL = {"input_shape": (32, 32, 3), "classes": 10}
 _PAPER = "Huang et al. 2016, arXiv 1608.06993"
 _T1 = f"{_PAPER}, Table 1; "
 _T2 = f"{_PAPER}, Table 2: "
 
 VARIANTS = {
-    "densenet40_12": Variant(
-        _cifar(12, stem_filters=16, compression=1.0), **_SMALL, params=1_019_722, macs=264_812_928,
+    "densenet40_12": _cifar(
+        _k12(depths=(12, 12, 12), stem_filters=16, compression=1.0), params=1_019_722, macs=264_812_928,
         source=f"{_T2}5.24 % error, 1.0 M"),
-    "densenet_bc100_12": Variant(
-        _cifar(16, stem_filters=24, expansion=4), **_SMALL, params=769_162, macs=287_929_692,
+    "densenet_bc100_12": _cifar(
+        _k12(depths=(16, 16, 16), stem_filters=24, expansion=4), params=769_162, macs=287_929_692,
         source=f"{_T2}4.51 % error, 0.8 M"),
 
-    "densenet121": Variant(
-        _imagenet(6, 12, 24, 16), **_LARGE, params=7_978_856,  macs=2_834_161_664,
+    "densenet121": _imagenet(
+        _bc(depths=(6, 12, 24, 16)), params=7_978_856,  macs=2_834_161_664,
         source=f"{_T1}8.0 M in torchvision",  keras=keras.applications.DenseNet121),
-    "densenet169": Variant(
-        _imagenet(6, 12, 32, 32), **_LARGE, params=14_149_480, macs=3_359_843_328,
+    "densenet169": _imagenet(
+        _bc(depths=(6, 12, 32, 32)), params=14_149_480, macs=3_359_843_328,
         source=f"{_T1}14.1 M in torchvision", keras=keras.applications.DenseNet169),
-    "densenet201": Variant(
-        _imagenet(6, 12, 48, 32), **_LARGE, params=20_013_928, macs=4_291_365_888,
+    "densenet201": _imagenet(
+        _bc(depths=(6, 12, 48, 32)), params=20_013_928, macs=4_291_365_888,
         source=f"{_T1}20.0 M in torchvision", keras=keras.applications.DenseNet201),
 
     "densenet_tiny": Variant(
@@ -82,7 +79,7 @@ VARIANTS = {
 
 
 def backbone(x: KerasTensor, spec: DenseNet, *, name: str | None = None) -> KerasTensor:
-    """The last dense block's features, normalised and activated.
+    """The features of the last dense block, normalised and activated.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -90,7 +87,8 @@ def backbone(x: KerasTensor, spec: DenseNet, *, name: str | None = None) -> Kera
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height // s, width // s, channels)` with `s` the stem's stride times 2 for each block after the first.
+        `(batch, height // s, width // s, channels)`; `s` is the stride of the stem times 2 for each block after the
+        first.
 
     Raises:
         ValueError: `x` is not of rank 4 or too small.
@@ -119,12 +117,12 @@ def backbone(x: KerasTensor, spec: DenseNet, *, name: str | None = None) -> Kera
 
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each of ours."""
+    """For each of our layers its counterpart in keras.applications."""
     found = {"stem_conv": "conv1_conv", "stem_conv_norm": "conv1_bn", "norm": "bn", "logits": "predictions"}
     for name in names:
         if match := re.fullmatch(r"stage(\d)_unit(\d+)_conv([12])(_norm)?", name):
             stage, unit, conv, norm = match.groups()
-            # Theirs counts a normalisation with the convolution before it.
+            # Theirs numbers a normalisation like the convolution before it.
             part = f"{int(conv) - 1}_bn" if norm else f"{conv}_conv"
             found[name] = f"conv{int(stage) + 1}_block{unit}_{part}"
         elif match := re.fullmatch(r"transition(\d)_conv(_norm)?", name):
@@ -132,6 +130,7 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-def build(spec: DenseNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style)
+# Here `dropout` is the rate after each convolution, not before the logits.
+FAMILY = Family(
+    "densenet", VARIANTS, backbone, head=partial(classify, dropout=0.0), keras_names=keras_names, downsampling="stem"
+)

@@ -1,25 +1,27 @@
-"""EfficientNet: a stem, stages of inverted residuals, a 1×1 convolution to many channels, and a mean.
+"""EfficientNet: a stem, stages of inverted residuals, a wide 1×1 convolution, and a global average pooling.
 
-Version 1 scales one network in width, depth and image size at once. Version 2 has full convolutions in the first
-stages, and a table of its own for each of the large networks.
+Version 1 scales one network in width, depth and image size. Version 2 has fused inverted residuals in the first stages,
+and a table for each of the large networks.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.dilation import replace_strides
-from architectures.variant import Variant, check_stages, classify
+from architectures.common.contracts import check_contract
+from architectures.common.dilation import replace_strides
+from architectures.common.family import Family, Variant
+from architectures.common.stages import check_stages
 from kblocks import Style, check
 from kblocks.compose import drop_path_schedule
-from kblocks.contracts import Stem, Unit
+from kblocks.contracts import Stem
 from kblocks.mobile import fused_inverted_residual as fused_mbconv
 from kblocks.mobile import mbconv
 from kblocks.naming import scope
@@ -29,7 +31,7 @@ from kblocks.style import activate, batch_norm, swish
 STYLE = Style(
     norm=partial(batch_norm, momentum=0.99, epsilon=1e-3),
     activation=swish,
-    # As in the authors' code, the whole normal distribution; a truncated one also takes longer to draw from.
+    # Untruncated as in the authors' code; sampling a truncated normal is also slower.
     initializer={
         "class_name": "VarianceScaling",
         "config": {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"},
@@ -38,7 +40,25 @@ STYLE = Style(
 STYLE_V2 = replace(STYLE, norm=partial(batch_norm, momentum=0.9, epsilon=1e-3))
 
 
-Stages = tuple[tuple[Unit, int, float, int, int, int], ...]
+class KernelUnit(Protocol):
+    """A `kblocks.contracts.Unit` that also takes `kernel_size=` and `expansion=`."""
+
+    def __call__(
+        self,
+        x: KerasTensor,
+        filters: int,
+        /,
+        *,
+        stride: int = 1,
+        kernel_size: int,
+        expansion: float,
+        drop_path: float = 0.0,
+        style: Style,
+        name: str | None,
+    ) -> KerasTensor: ...
+
+
+Stages = tuple[tuple[KernelUnit, int, float, int, int, int], ...]
 
 B0: Stages = (
     (mbconv, 3, 1,  16, 1, 1),  # 112 × 112 × 16
@@ -49,7 +69,7 @@ B0: Stages = (
     (mbconv, 5, 6, 192, 4, 2),  # 7 × 7 × 192
     (mbconv, 3, 6, 320, 1, 1),  # 7 × 7 × 320
 )  # fmt: skip
-"""Unit, kernel, expansion, filters, depth and stride of each: Table 1 of the first paper."""
+"""Unit, kernel size, expansion, filters, depth and stride of each: Table 1 of the first paper."""
 
 V2_B0: Stages = (
     (fused_mbconv, 3, 1,  16, 1, 1),  # 112 × 112 × 16
@@ -95,21 +115,20 @@ V2_L: Stages = (
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientNet:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
-        stages: unit, kernel, expansion, filters, depth and stride of each; a unit is a function
-            `(x, filters, *, stride, kernel_size, expansion, drop_path, style, name) -> tensor`.
-        stem: a function `(x, filters, *, style, name) -> tensor`.
-        stem_filters: channels that come out of the stem.
-        head_filters: channels that come out of the last convolution.
-        alpha: the width multiplier: all filters are multiplied by it and rounded to a multiple of 8.
-        least_share: the share of the multiplied filters that the rounding leaves at least.
-        depth: the depth multiplier: the stages' depths are multiplied by it and rounded up.
-        output_stride: what the image is divided by at most; dilations replace the strides beyond it. `None` for all.
-        drop_path: the last unit's rate; those before rise to it linearly.
-        dropout: the share of features left out before the logits, in training.
-        style: see `kblocks.style`.
+        stages: unit, kernel size, expansion, filters, depth and stride of each.
+        stem: the layers before the first stage.
+        stem_filters: output channels of the stem.
+        head_filters: output channels of the last convolution.
+        alpha: width multiplier; the products are rounded to multiples of 8.
+        least_share: lower bound of the rounded widths, as a share of the products.
+        depth: depth multiplier; the products are rounded up.
+        output_stride: total stride of the network; further strides are replaced by dilations; `None` to replace none.
+        drop_path: stochastic-depth rate of the last unit; the rates rise linearly from 0 at the first.
+        dropout: dropout rate before the logits.
+        style: style of all layers.
     """
 
     stages: Stages = B0
@@ -191,7 +210,7 @@ VARIANTS = {
 
 
 def backbone(x: KerasTensor, spec: EfficientNet, *, name: str | None = None) -> KerasTensor:
-    """The last convolution's features.
+    """The features of the last convolution.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -199,12 +218,12 @@ def backbone(x: KerasTensor, spec: EfficientNet, *, name: str | None = None) -> 
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height / s, width / s, spec.alpha · spec.head_filters)`, rounded up, with `s` the product of the
-        strides, the stem's included, or the output stride.
+        `(batch, height / s, width / s, spec.alpha · spec.head_filters)`, rounded up; `s` is the product of all strides,
+        or the output stride.
 
     Raises:
         ValueError: `x` is not of rank 4, `alpha` or `depth` is not a positive number, or the output stride is not one
-            that the network passes.
+            of the network's.
     """
     check_stages(spec.stages, "unit, kernel_size, expansion, filters, depth, stride")
     check.positive_number(spec.depth, "depth")
@@ -216,10 +235,11 @@ def backbone(x: KerasTensor, spec: EfficientNet, *, name: str | None = None) -> 
     dilations = replace_strides(spec, strides, x, scale(spec.stem_filters))
     x = spec.stem(x, scale(spec.stem_filters), style=spec.style, name=part("stem"))
     for i, (unit, kernel_size, expansion, filters, _, stride) in enumerate(spec.stages, 1):
-        dilated = {"dilation": dilations[i - 1]} if dilations[i - 1] > 1 else {}
+        check_contract(unit, KernelUnit, "stages")
+        bound: Callable[..., KerasTensor] = partial(unit, kernel_size=kernel_size, expansion=expansion)
         x = kb.compose.stage(
             x,
-            partial(unit, kernel_size=kernel_size, expansion=expansion, **dilated),
+            bound if dilations[i - 1] == 1 else partial(bound, dilation=dilations[i - 1]),
             scale(filters),
             depths[i - 1],
             stride=stride,
@@ -232,7 +252,7 @@ def backbone(x: KerasTensor, spec: EfficientNet, *, name: str | None = None) -> 
 
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each of ours."""
+    """For each of our layers its counterpart in keras.applications."""
     second = any(layer.name.endswith("_dwconv2") for layer in keras_model.layers)
     found = {
         "stem_conv": "stem_conv",
@@ -259,6 +279,4 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-def build(spec: EfficientNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)
+FAMILY = Family("efficientnet", VARIANTS, backbone, keras_names=keras_names, downsampling="stem")

@@ -1,18 +1,21 @@
-"""GoogLeNet (Inception-v1): a stem, nine inception modules in three stages with a max-pooling between, and a mean."""
+"""GoogLeNet (Inception-v1): a stem, nine Inception modules in three stages, and a global average pooling."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.variant import Variant, check_stages, classify
+from architectures.common.family import Family, Variant
+from architectures.common.head import classify
+from architectures.common.stages import check_stages
 from kblocks import Style
 from kblocks.contracts import Stem
 from kblocks.naming import scope
 
 Widths = tuple[int, tuple[int, int], tuple[int, int], int]
-"""One module's widths: 1×1, 3×3 after its reduction and out, 5×5 likewise, the projection of the pooling."""
+"""Output channels in a module: 1×1; reduction and convolution of the 3×3 and the 5×5; projection of the pooling."""
 
 STAGES: tuple[tuple[Widths, ...], ...] = (
     (
@@ -33,16 +36,16 @@ STAGES: tuple[tuple[Widths, ...], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class GoogLeNet:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
-        stages: the modules' widths, stage by stage.
-        stem: a function `(x, filters, *, style, name) -> tensor`.
-        stem_filters: channels that come out of the stem.
-        auxiliary: whether two more heads, after the first and the last but one module of the second stage, make it a
-            model of three outputs: `logits`, `auxiliary1_logits`, `auxiliary2_logits`.
-        dropout: the share of features left out before the logits, in training.
-        style: see `kblocks.style`.
+        stages: the widths of the modules, stage by stage; a max-pooling of stride 2 stands between two stages.
+        stem: the layers before the first stage.
+        stem_filters: output channels of the stem.
+        auxiliary: whether the network has auxiliary classifiers after the first and the last but one module of the
+            second stage, so that its outputs are `logits`, `auxiliary1_logits` and `auxiliary2_logits`.
+        dropout: dropout rate before the logits.
+        style: style of all layers.
     """
 
     stages: tuple[tuple[Widths, ...], ...] = STAGES
@@ -54,30 +57,30 @@ class GoogLeNet:
 
 
 _SOURCE = "Szegedy et al. 2014, arXiv 1409.4842, Table 1"
-_LARGE = {"input_shape": (224, 224, 3), "classes": 1000}
-_SMALL = {"input_shape": (32, 32, 3), "classes": 10}
+_imagenet = partial(Variant, input_shape=(224, 224, 3), classes=1000)
+_cifar = partial(Variant, input_shape=(32, 32, 3), classes=10)
 
 VARIANTS = {
-    "googlenet": Variant(
-        GoogLeNet(), **_LARGE, params=6_998_552, macs=1_582_671_872,
+    "googlenet": _imagenet(
+        GoogLeNet(), params=6_998_552, macs=1_582_671_872,
         source=f"{_SOURCE}: 6.8 M parameters, 1.5 G multiply-adds",
         departures="no local response normalisation; the auxiliary heads are an option"),
-    "googlenet_bn": Variant(
-        GoogLeNet(style=kb.RELU_BN), **_LARGE, params=7_005_832, macs=1_582_671_872,
+    "googlenet_bn": _imagenet(
+        GoogLeNet(style=kb.RELU_BN), params=7_005_832, macs=1_582_671_872,
         source=f"{_SOURCE}, with the batch normalisation of Ioffe and Szegedy 2015, arXiv 1502.03167",
         departures="normalisation in place of the convolutions' biases; the auxiliary heads are an option"),
-    "googlenet_cifar": Variant(
-        GoogLeNet(stem=kb.stem.cifar, style=kb.RELU_BN), **_SMALL, params=5_871_914, macs=1_447_241_728,
+    "googlenet_cifar": _cifar(
+        GoogLeNet(stem=kb.stem.cifar, style=kb.RELU_BN), params=5_871_914, macs=1_447_241_728,
         source=f"{_SOURCE}, for 32×32 images: a 3×3 convolution for a stem, with batch normalisation",
         departures="the stem; normalisation in place of the convolutions' biases"),
-    "googlenet_tiny": Variant(
-        GoogLeNet(stages=(((4, (2, 4), (2, 4), 4),),) * 3, stem=kb.stem.cifar, stem_filters=6), **_SMALL,
+    "googlenet_tiny": _cifar(
+        GoogLeNet(stages=(((4, (2, 4), (2, 4), 4),),) * 3, stem=kb.stem.cifar, stem_filters=6),
         params=1_670, macs=666_784, source="for tests"),
 }  # fmt: skip
 
 
 def backbone(x: KerasTensor, spec: GoogLeNet, *, name: str | None = None) -> KerasTensor:
-    """The last stage's features.
+    """The features of the last stage.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -91,39 +94,33 @@ def backbone(x: KerasTensor, spec: GoogLeNet, *, name: str | None = None) -> Ker
     Raises:
         ValueError: `x` is not of rank 4 or too small for the stem.
     """
-    return _stages(x, spec, name)[0]
-
-
-def build(
-    spec: GoogLeNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None
-) -> KerasTensor | list[KerasTensor]:
-    """Backbone and head, and the auxiliary heads where the spec asks for them."""
-    x, middle = _stages(inputs[0], spec, "")
-    outputs = classify(x, classes, pooling, style=spec.style, dropout=spec.dropout)
-    if not (spec.auxiliary and classes):
-        return outputs
-    if not middle:
-        raise ValueError(f"`auxiliary` heads stand in the second stage; got {len(spec.stages)} stage(s)")
-    heads = [
-        kb.head.auxiliary(y, classes, style=spec.style, name=f"auxiliary{i}")
-        for i, y in enumerate((middle[0], middle[-2] if len(middle) > 1 else middle[0]), 1)
-    ]
-    return [outputs, *heads]
-
-
-def _stages(x: KerasTensor, spec: GoogLeNet, name: str | None) -> tuple[KerasTensor, list[KerasTensor]]:
-    """The features, and the outputs of the second stage's modules."""
     check_stages(spec.stages)
     for stage in spec.stages:
         check_stages(stage, "1×1, 3×3, 5×5, pool")
     part = scope(name, "googlenet")
-    middle = []
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 28 × 28 × 192
     for i, stage in enumerate(spec.stages, 1):  # 28 × 28 × 480, 14 × 14 × 832, 7 × 7 × 1024
         if i > 1:
             x = kb.pool.max_pool(x, 3, stride=2, style=spec.style, name=part(f"stage{i}_pool"))
         for j, (b1, b3, b5, pool) in enumerate(stage, 1):
             x = kb.inception.v1(x, b1, b3, b5, pool, style=spec.style, name=part(f"stage{i}_unit{j}"))
-            if i == 2:
-                middle.append(x)
-    return x, middle
+    return x
+
+
+def head(x: KerasTensor, spec: GoogLeNet, classes: int, pooling: str | None, /) -> KerasTensor | list[KerasTensor]:
+    """Logits, and those of the auxiliary classifiers if the spec has them."""
+    logits = classify(x, spec, classes, pooling)
+    if not (spec.auxiliary and classes):
+        return logits
+    if len(spec.stages) < 2:
+        raise ValueError(f"`auxiliary` must be False without a second stage; got {len(spec.stages)} stage(s)")
+    # Any named tensor of the graph can be taken up again.
+    graph = keras.Model(keras.utils.get_source_inputs(x), x)
+    outputs = [logits]
+    for i, unit in enumerate((1, max(len(spec.stages[1]) - 1, 1)), 1):
+        middle = graph.get_layer(f"stage2_unit{unit}_out").output
+        outputs.append(kb.head.auxiliary(middle, classes, style=spec.style, name=f"auxiliary{i}"))
+    return outputs
+
+
+FAMILY = Family("googlenet", VARIANTS, backbone, head, downsampling="stem")

@@ -1,4 +1,4 @@
-"""Inception-v3: a stem, eleven modules of five kinds in three stages, and a mean."""
+"""Inception-v3: a stem, eleven modules of five kinds in three stages, and a global average pooling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,8 +8,9 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures import porting
-from architectures.variant import Variant, check_stages, classify
+from architectures.common.family import Family, Variant
+from architectures.common.stages import check_stages
+from architectures.weights.names import numbered_convs
 from kblocks import Style, check
 from kblocks.contracts import Module, Stem
 from kblocks.inception import v3_a, v3_b, v3_c, v3_d, v3_e
@@ -27,15 +28,14 @@ STAGES: tuple[tuple[Module, ...], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionV3:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
-        stages: the modules, stage by stage, functions `(x, *, style, name) -> tensor`; in all stages but the first the
-            first module halves the image.
-        stem: a function `(x, filters, *, style, name) -> tensor`.
-        stem_filters: channels that come out of the stem.
-        dropout: the share of features left out before the logits, in training.
-        style: see `kblocks.style`.
+        stages: the modules, stage by stage; the first module of every stage but the first has a stride of 2.
+        stem: the layers before the first stage.
+        stem_filters: output channels of the stem.
+        dropout: dropout rate before the logits.
+        style: style of all layers.
     """
 
     stages: tuple[tuple[Module, ...], ...] = STAGES
@@ -65,7 +65,7 @@ VARIANTS = {
 
 
 def backbone(x: KerasTensor, spec: InceptionV3, *, name: str | None = None) -> KerasTensor:
-    """The last stage's features.
+    """The features of the last stage.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -73,8 +73,8 @@ def backbone(x: KerasTensor, spec: InceptionV3, *, name: str | None = None) -> K
         name: the prefix of the layers.
 
     Returns:
-        `(batch, h, w, channels)` with the last module's channels; each stage after the first makes `(size − 1) // 2` of
-        the stem's sizes.
+        `(batch, h, w, channels)`, the output channels of the last module; each stage after the first reduces a size to
+        `(size − 1) // 2`.
 
     Raises:
         ValueError: `x` is not of rank 4, or too small for the stem or for the stages.
@@ -82,7 +82,7 @@ def backbone(x: KerasTensor, spec: InceptionV3, *, name: str | None = None) -> K
     check_stages(spec.stages)
     part = scope(name, "inception")
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 35 × 35 × 192
-    check.min_size(x, 2 ** len(spec.stages) - 1, f"{len(spec.stages)} stages", subject="what leaves the stem")
+    check.min_size(x, 2 ** len(spec.stages) - 1, f"{len(spec.stages)} stages", subject="the output of the stem")
     for i, stage in enumerate(spec.stages, 1):  # 35 × 35 × 288, 17 × 17 × 768, 8 × 8 × 2048
         for j, module in enumerate(stage, 1):
             x = module(x, style=spec.style, name=part(f"stage{i}_unit{j}"))
@@ -103,36 +103,12 @@ _E = (
 
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each of ours."""
+    """For each of our layers its counterpart in keras.applications."""
     convs = [f"stem_conv{i}" for i in range(1, 6)]
     for i, stage in enumerate(((_A, _A, _A), (_B, _C, _C, _C, _C), (_D, _E, _E)), 1):
         convs += [f"stage{i}_unit{j}_{conv}" for j, module in enumerate(stage, 1) for conv in module]
-    found = by_number(convs, keras_model) | {"logits": "predictions"}
+    found = numbered_convs(convs, keras_model) | {"logits": "predictions"}
     return {name: found[name] for name in names if name in found}
 
 
-def by_number(convs: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each convolution of ours and its normalisation, where theirs have
-    nothing but numbers.
-
-    Args:
-        convs: names of our convolutions in the order in which Keras makes its own.
-        keras_model: a built model.
-
-    Returns:
-        A map from our names to theirs.
-    """
-    found = {}
-    for kind, prefix, suffix in (
-        (keras.layers.Conv2D, "conv2d", ""),
-        (keras.layers.BatchNormalization, "batch_normalization", "_norm"),
-    ):
-        theirs = porting.numbered(keras_model, kind, prefix)
-        # Of a network of another family there may be more or fewer.
-        found |= zip((conv + suffix for conv in convs), theirs, strict=False)
-    return found
-
-
-def build(spec: InceptionV3, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)
+FAMILY = Family("inception", VARIANTS, backbone, keras_names=keras_names, downsampling="stem")

@@ -1,4 +1,4 @@
-"""Inception-ResNet-v2: a stem, and three stages that each begin with a module and go on with scaled residual units."""
+"""Inception-ResNet-v2: a stem, and three stages of a module followed by scaled residual units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from keras import KerasTensor
 
 import kblocks as kb
 from architectures import inception
-from architectures.variant import Variant, classify
+from architectures.common.family import Family, Variant
+from architectures.weights.names import numbered_convs
 from kblocks import Style, check
 from kblocks.compose import drop_path_schedule, stage
 from kblocks.contracts import Module, Stem, Unit
@@ -21,20 +22,19 @@ from kblocks.naming import scope
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionResNet:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
-        modules: what each stage begins with, functions `(x, *, style, name) -> tensor`; all but the first halve the
-            image.
-        units: what each stage repeats, functions `(x, filters, *, stride, drop_path, style, name) -> tensor`.
-        depths: number of units of each stage, without the last unit of all.
-        last: the last unit of all, of the same form.
-        filters: channels that come out of a 1×1 convolution at the end.
-        stem: a function `(x, filters, *, style, name) -> tensor`.
-        stem_filters: channels that come out of the stem.
-        drop_path: the last unit's rate; those before rise to it linearly.
-        dropout: the share of features left out before the logits, in training.
-        style: see `kblocks.style`.
+        modules: the first module of each stage; all but the first have a stride of 2.
+        units: the residual unit of each stage.
+        depths: number of units of each stage, without `last`.
+        last: the residual unit at the end of the last stage.
+        filters: output channels of the last convolution.
+        stem: the layers before the first stage.
+        stem_filters: output channels of the stem.
+        drop_path: stochastic-depth rate of the last unit; the rates rise linearly from 0 at the first.
+        dropout: dropout rate before the logits.
+        style: style of all layers.
     """
 
     modules: tuple[Module, ...] = (partial(v3_a, b1=96), reduction_a, reduction_b)
@@ -50,15 +50,14 @@ class InceptionResNet:
 
 
 def _tiny() -> InceptionResNet:
-    narrow = {"double": (2, 2, 2)}
     rows = partial(block17, b1=2, rows=(2, 2, 2), n=3)
     return InceptionResNet(
         modules=(
-            partial(v3_a, b1=2, b5=(2, 2), pool=2, **narrow),
-            partial(v3_b, b3=2, **narrow),
-            partial(reduction_b, b3=(2, 2), more=(2, 2), **narrow),
+            partial(v3_a, b1=2, b5=(2, 2), double=(2, 2, 2), pool=2),
+            partial(v3_b, b3=2, double=(2, 2, 2)),
+            partial(reduction_b, b3=(2, 2), more=(2, 2), double=(2, 2, 2)),
         ),
-        units=(partial(block35, b1=2, b3=(2, 2), **narrow), rows, rows),
+        units=(partial(block35, b1=2, b3=(2, 2), double=(2, 2, 2)), rows, rows),
         depths=(1, 1, 1), last=partial(rows, scale=1.0, act=False), filters=16, stem=kb.stem.cifar, stem_filters=4,
     )  # fmt: skip
 
@@ -76,7 +75,7 @@ VARIANTS = {
 
 
 def backbone(x: KerasTensor, spec: InceptionResNet, *, name: str | None = None) -> KerasTensor:
-    """The last convolution's features.
+    """The features of the last convolution.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -84,7 +83,7 @@ def backbone(x: KerasTensor, spec: InceptionResNet, *, name: str | None = None) 
         name: the prefix of the layers.
 
     Returns:
-        `(batch, h, w, spec.filters)`; each stage after the first makes `(size − 1) // 2` of the stem's sizes.
+        `(batch, h, w, spec.filters)`; each stage after the first reduces a size to `(size − 1) // 2`.
 
     Raises:
         ValueError: `x` is not of rank 4 or too small for the stem or the stages, or `modules`, `units` and `depths`
@@ -99,7 +98,7 @@ def backbone(x: KerasTensor, spec: InceptionResNet, *, name: str | None = None) 
     part = scope(name, "inception_resnet")
     *rates, last_rate = drop_path_schedule(spec.drop_path, (*spec.depths, 1))
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))  # 35 × 35 × 192
-    check.min_size(x, 2**count - 1, f"{count} stages", subject="what leaves the stem")
+    check.min_size(x, 2**count - 1, f"{count} stages", subject="the output of the stem")
     for i, (module, unit, depth) in enumerate(zip(spec.modules, spec.units, spec.depths, strict=True), 1):
         # 35 × 35 × 320, 17 × 17 × 1088, 8 × 8 × 2080
         x = module(x, style=spec.style, name=part(f"stage{i}_module"))
@@ -120,17 +119,15 @@ _STAGES = (("block35", 10, _BLOCK35), ("block17", 20, _BLOCK17), ("block8", 10, 
 
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each of ours."""
+    """For each of our layers its counterpart in keras.applications."""
     convs = [f"stem_conv{i}" for i in range(1, 6)]
     found = {"conv": "conv_7b", "conv_norm": "conv_7b_bn", "logits": "predictions"}
     for i, (module, (block, depth, unit)) in enumerate(zip(_MODULES, _STAGES, strict=True), 1):
         convs += [f"stage{i}_module_{conv}" for conv in module]
         convs += [f"stage{i}_unit{j}_{conv}" for j in range(1, depth + 1) for conv in unit]
         found |= {f"stage{i}_unit{j}_project": f"{block}_{j}_conv" for j in range(1, depth + 1)}
-    found |= inception.by_number(convs, keras_model)
+    found |= numbered_convs(convs, keras_model)
     return {name: found[name] for name in names if name in found}
 
 
-def build(spec: InceptionResNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)
+FAMILY = Family("inception_resnet", VARIANTS, backbone, keras_names=keras_names, downsampling="stem")

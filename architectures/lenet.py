@@ -1,12 +1,12 @@
 """LeNet: convolutions and pooling in turn, then dense layers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.variant import Variant, classify
+from architectures.common.family import Family, Variant
 from kblocks import Style
 from kblocks.naming import scope
 from kblocks.pool import avg_pool, max_pool
@@ -14,16 +14,16 @@ from kblocks.pool import avg_pool, max_pool
 
 @dataclass(frozen=True, kw_only=True)
 class LeNet:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
-        filters: widths of the convolutions, each followed by a pooling that halves the image.
+        filters: output channels of the convolutions, each followed by a pooling of stride 2.
         units: widths of the dense layers.
-        kernel_size: side of the convolutions' kernels, in pixels.
-        first_padding: of the first convolution; the others take `style.padding`.
+        kernel_size: kernel size of the convolutions.
+        first_padding: padding of the first convolution; that of the others is `style.padding`.
         pool: a function `(x, size, *, stride, style, name) -> tensor`.
-        dropout: the share of features left out before the logits, in training.
-        style: see `kblocks.style`.
+        dropout: dropout rate before the logits.
+        style: style of all layers.
     """
 
     filters: tuple[int, ...]
@@ -41,7 +41,7 @@ VARIANTS = {
               style=replace(kb.TANH, padding="valid")),
         input_shape=(28, 28, 1), classes=10, params=61_706, macs=416_520,
         source="LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition, Figure 2: 0.95 % error",
-        departures="the second convolution sees all maps, pooling has no weights, the outputs are not distances"),
+        departures="the second convolution connects all channels; pooling has no weights; logits, not distances"),
     "lenet": Variant(
         LeNet(filters=(32, 64), units=(512,)),
         input_shape=(28, 28, 1), classes=10, params=582_026, macs=4_267_008,
@@ -77,6 +77,4 @@ def backbone(x: KerasTensor, spec: LeNet, *, name: str | None = None) -> KerasTe
     return kb.mlp.mlp(x, spec.units, style=spec.style, name=part("hidden"))
 
 
-def build(spec: LeNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)
+FAMILY = Family("lenet", VARIANTS, backbone)

@@ -1,19 +1,26 @@
-"""Multilayer perceptrons: an image in a row, dense layers, logits."""
+"""Multilayer perceptrons: a flattened image, dense layers, logits."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.variant import Variant, classify
+from architectures.common.family import Family, Variant
+from architectures.common.head import classify
 from kblocks import Style
 from kblocks.naming import scope
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mlp:
-    """What can be turned: the widths of the hidden layers, the dropout after each, the style."""
+    """Configuration.
+
+    Attributes:
+        units: widths of the hidden layers.
+        dropout: dropout rate after each of them.
+        style: style of all layers.
+    """
 
     units: tuple[int, ...]
     dropout: float = 0.0
@@ -34,7 +41,7 @@ def backbone(x: KerasTensor, spec: Mlp, *, name: str | None = None) -> KerasTens
     """The activations of the last hidden layer.
 
     Args:
-        x: `(batch, features)`, or an image of known size, which is put in a row.
+        x: `(batch, features)`, or images of known size, which are flattened.
         spec: a row's spec.
         name: the prefix of the layers.
 
@@ -49,6 +56,4 @@ def backbone(x: KerasTensor, spec: Mlp, *, name: str | None = None) -> KerasTens
     return kb.mlp.mlp(x, spec.units, dropout=spec.dropout, style=spec.style, name=part("hidden"))
 
 
-def build(spec: Mlp, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style)
+FAMILY = Family("mlp", VARIANTS, backbone, head=partial(classify, dropout=0.0))

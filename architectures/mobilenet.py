@@ -1,4 +1,4 @@
-"""MobileNet: a stem, stages of depthwise-separable convolutions, each half the size of the one before, and a mean."""
+"""MobileNet: a stem, stages of depthwise-separable convolutions with a stride of 2 between, and a global average."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,8 +8,9 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.porting import unit_layers
-from architectures.variant import Variant, check_halvings, check_stages, classify
+from architectures.common.family import Family, Variant
+from architectures.common.stages import check_halvings, check_stages
+from architectures.weights.names import unit_layers
 from kblocks import Style, check
 from kblocks.contracts import Stem
 from kblocks.naming import scope
@@ -20,16 +21,16 @@ STYLE = replace(kb.RELU6_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-
 
 @dataclass(frozen=True, kw_only=True)
 class MobileNet:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
-        stages: the filters and the depth of each; all but the first halve the image.
-        stem: a function `(x, filters, *, style, name) -> tensor`.
-        stem_filters: channels that come out of the stem.
-        alpha: the width multiplier: all filters are multiplied by it and rounded down.
-        padding: of the stages' convolutions; the stem takes `style.padding`.
-        dropout: the share of features left out before the logits, in training.
-        style: see `kblocks.style`.
+        stages: filters and depth of each; all but the first begin with a stride of 2.
+        stem: the layers before the first stage.
+        stem_filters: output channels of the stem.
+        alpha: width multiplier; the products are rounded down.
+        padding: padding of the stages' convolutions; that of the stem is `style.padding`.
+        dropout: dropout rate before the logits.
+        style: style of all layers.
     """
 
     stages: tuple[tuple[int, int], ...] = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))
@@ -41,14 +42,15 @@ class MobileNet:
     style: Style = STYLE
 
 
-_LARGE = {"input_shape": (224, 224, 3), "classes": 1000}
 _SOURCE = "Howard et al. 2017, arXiv 1704.04861, Table 6: "
+
+_imagenet = partial(Variant, input_shape=(224, 224, 3), classes=1000, preprocessing="tf")
 
 
 def _row(alpha: float, params: int, macs: int, figures: str) -> Variant:
-    return Variant(
-        MobileNet(alpha=alpha), **_LARGE, params=params, macs=macs, source=f"{_SOURCE}{figures}",
-        keras=partial(keras.applications.MobileNet, alpha=alpha), preprocessing="tf",
+    return _imagenet(
+        MobileNet(alpha=alpha), params=params, macs=macs, source=f"{_SOURCE}{figures}",
+        keras=partial(keras.applications.MobileNet, alpha=alpha),
     )  # fmt: skip
 
 
@@ -64,7 +66,7 @@ VARIANTS = {
 
 
 def backbone(x: KerasTensor, spec: MobileNet, *, name: str | None = None) -> KerasTensor:
-    """The last stage's features.
+    """The features of the last stage.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -72,11 +74,11 @@ def backbone(x: KerasTensor, spec: MobileNet, *, name: str | None = None) -> Ker
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height / s, width / s, alpha · filters)` of the last stage, with `s` the stem's stride times 2 for each
-        stage after the first; the stem rounds up, the stages down.
+        `(batch, height / s, width / s, alpha · filters)` with the filters of the last stage; `s` is the stride of the
+        stem times 2 for each stage after the first. The stem rounds up, the stages round down.
 
     Raises:
-        ValueError: `x` is not of rank 4 or too small to be halved as often, or `alpha` is not a positive number.
+        ValueError: `x` is not of rank 4 or too small for the strides, or `alpha` is not a positive number.
     """
     check_stages(spec.stages, "filters, depth")
     check.positive_number(spec.alpha, "alpha")
@@ -100,7 +102,7 @@ def backbone(x: KerasTensor, spec: MobileNet, *, name: str | None = None) -> Ker
 
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each of ours."""
+    """For each of our layers its counterpart in keras.applications."""
     found = {"stem_conv": "conv1", "stem_conv_norm": "conv1_bn", "logits": "conv_preds"}
     parts = {"depthwise": "dw_{}", "depthwise_norm": "dw_{}_bn", "pointwise": "pw_{}", "pointwise_norm": "pw_{}_bn"}
     for name, (i, part) in unit_layers(names).items():
@@ -109,6 +111,4 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-def build(spec: MobileNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)
+FAMILY = Family("mobilenet", VARIANTS, backbone, keras_names=keras_names, downsampling="stem")

@@ -1,4 +1,4 @@
-"""MobileNetV2: a stem, stages of inverted residuals, a 1×1 convolution to many channels, and a mean."""
+"""MobileNetV2: a stem, stages of inverted residuals, a wide 1×1 convolution, and a global average pooling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,9 +8,10 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.dilation import replace_strides
-from architectures.porting import unit_layers
-from architectures.variant import Variant, check_stages, classify
+from architectures.common.dilation import replace_strides
+from architectures.common.family import Family, Variant
+from architectures.common.stages import check_stages
+from architectures.weights.names import unit_layers
 from kblocks import Style
 from kblocks.contracts import Stem
 from kblocks.mobile import inverted_residual
@@ -35,18 +36,17 @@ STYLE = replace(kb.RELU6_BN, norm=partial(batch_norm, momentum=0.999, epsilon=1e
 
 @dataclass(frozen=True, kw_only=True)
 class MobileNetV2:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
         stages: expansion, filters, depth and stride of each.
-        stem: a function `(x, filters, *, style, name) -> tensor`.
-        stem_filters: channels that come out of the stem.
-        head_filters: channels that come out of the last convolution.
-        alpha: the width multiplier: all filters are multiplied by it and rounded to a multiple of 8; those of the last
-            convolution only where it is above 1.
-        output_stride: what the image is divided by at most; dilations replace the strides beyond it. `None` for all.
-        dropout: the share of features left out before the logits, in training.
-        style: see `kblocks.style`.
+        stem: the layers before the first stage.
+        stem_filters: output channels of the stem.
+        head_filters: output channels of the last convolution.
+        alpha: width multiplier; the products are rounded to multiples of 8. The last convolution is never narrowed.
+        output_stride: total stride of the network; further strides are replaced by dilations; `None` to replace none.
+        dropout: dropout rate before the logits.
+        style: style of all layers.
     """
 
     stages: tuple[tuple[int, int, int, int], ...] = STAGES
@@ -59,14 +59,15 @@ class MobileNetV2:
     style: Style = STYLE
 
 
-_LARGE = {"input_shape": (224, 224, 3), "classes": 1000}
 _SOURCE = "Sandler et al. 2018, arXiv 1801.04381, in the authors' own table: "
+
+_imagenet = partial(Variant, input_shape=(224, 224, 3), classes=1000, preprocessing="tf")
 
 
 def _row(alpha: float, params: int, macs: int, figures: str) -> Variant:
-    return Variant(
-        MobileNetV2(alpha=alpha), **_LARGE, params=params, macs=macs, source=f"{_SOURCE}{figures}",
-        keras=partial(keras.applications.MobileNetV2, alpha=alpha), preprocessing="tf",
+    return _imagenet(
+        MobileNetV2(alpha=alpha), params=params, macs=macs, source=f"{_SOURCE}{figures}",
+        keras=partial(keras.applications.MobileNetV2, alpha=alpha),
     )  # fmt: skip
 
 
@@ -84,7 +85,7 @@ VARIANTS = {
 
 
 def backbone(x: KerasTensor, spec: MobileNetV2, *, name: str | None = None) -> KerasTensor:
-    """The last convolution's features.
+    """The features of the last convolution.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -92,12 +93,12 @@ def backbone(x: KerasTensor, spec: MobileNetV2, *, name: str | None = None) -> K
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height / s, width / s, max(alpha, 1) · spec.head_filters)`, rounded up, with `s` the product of the
-        strides, the stem's included, or the output stride.
+        `(batch, height / s, width / s, max(alpha, 1) · spec.head_filters)`, rounded up; `s` is the product of all
+        strides, or the output stride.
 
     Raises:
         ValueError: `x` is not of rank 4 or too small for the stem, `alpha` is not a positive number, or the output
-            stride is not one that the network passes.
+            stride is not one of the network's.
     """
     check_stages(spec.stages, "expansion, filters, depth, stride")
     part = scope(name, "mobilenet_v2")
@@ -114,7 +115,7 @@ def backbone(x: KerasTensor, spec: MobileNetV2, *, name: str | None = None) -> K
 
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each of ours."""
+    """For each of our layers its counterpart in keras.applications."""
     found = {
         "stem_conv": "Conv1",
         "stem_conv_norm": "bn_Conv1",
@@ -127,6 +128,4 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-def build(spec: MobileNetV2, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)
+FAMILY = Family("mobilenet_v2", VARIANTS, backbone, keras_names=keras_names, downsampling="stem")

@@ -1,4 +1,4 @@
-"""MobileNetV3: inverted residuals of several kernels, some with squeeze-and-excite, and a head with a hidden layer."""
+"""MobileNetV3: stages of inverted residuals, some with squeeze-and-excite, and a head with a hidden layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,9 +8,11 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.dilation import replace_strides
-from architectures.porting import unit_layers
-from architectures.variant import Variant, check_stages, classify
+from architectures.common.dilation import replace_strides
+from architectures.common.family import Family, Variant
+from architectures.common.head import classify, pool
+from architectures.common.stages import check_stages
+from architectures.weights.names import unit_layers
 from kblocks import Style
 from kblocks.attention import squeeze_excite
 from kblocks.contracts import Attention, Stem
@@ -20,8 +22,8 @@ from kblocks.rounding import make_divisible
 from kblocks.style import activate, batch_norm, hard_sigmoid, hard_swish, relu
 
 Unit = tuple[int, int, int, bool, bool, int]
-"""A line of the paper's tables: kernel, width inside ("exp size") and out, whether it has attention, whether its
-activation is the style's ("HS") or a plain ReLU, stride."""
+"""A line of the paper's tables: kernel size, expanded channels ("exp size"), output channels, whether it has attention,
+whether its activation is that of the style ("HS") or ReLU, stride."""
 
 Stages = tuple[tuple[Unit, ...], ...]
 
@@ -83,19 +85,18 @@ STYLE = replace(
 
 @dataclass(frozen=True, kw_only=True)
 class MobileNetV3:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
         stages: the units, stage by stage.
-        head_units: width of the hidden layer between the mean and the logits.
-        stem: a function `(x, filters, *, style, name) -> tensor`.
-        stem_filters: channels that come out of the stem.
-        alpha: the width multiplier: the units' widths are multiplied by it and rounded to a multiple of 8; that of the
-            hidden layer only where it is above 1.
-        attention: a function `(x, *, style, name) -> tensor` for the units that have one.
-        output_stride: what the image is divided by at most; dilations replace the strides beyond it. `None` for all.
-        dropout: the share of features left out before the logits, in training.
-        style: see `kblocks.style`.
+        head_units: width of the hidden layer between pooling and logits.
+        stem: the layers before the first stage.
+        stem_filters: output channels of the stem.
+        alpha: width multiplier; the products are rounded to multiples of 8. The hidden layer is never narrowed.
+        attention: the attention of the units that have one.
+        output_stride: total stride of the network; further strides are replaced by dilations; `None` to replace none.
+        dropout: dropout rate before the logits.
+        style: style of all layers.
     """
 
     stages: Stages
@@ -110,7 +111,7 @@ class MobileNetV3:
 
 
 def _minimalistic(spec: MobileNetV3) -> MobileNetV3:
-    """The same widths without attention, kernels above 3×3 and activations other than ReLU."""
+    """The same widths, but without attention, and with 3×3 kernels and ReLU alone."""
     stages = tuple(
         tuple((3, width, filters, False, False, stride) for _, width, filters, _, _, stride in stage)
         for stage in spec.stages
@@ -120,32 +121,32 @@ def _minimalistic(spec: MobileNetV3) -> MobileNetV3:
 
 _SMALL = MobileNetV3(stages=SMALL, head_units=1024)
 _LARGE = MobileNetV3(stages=LARGE, head_units=1280)
-_IMAGES = {"input_shape": (224, 224, 3), "classes": 1000, "preprocessing": "tf"}
+_imagenet = partial(Variant, input_shape=(224, 224, 3), classes=1000, preprocessing="tf")
 _PAPER = "Howard et al. 2019, arXiv 1905.02244"
 _T3 = f"{_PAPER}, Table 3: "
 _TIMM = f"{_PAPER}, in the authors' own code; timm counts "
 
 VARIANTS = {
-    "mobilenet_v3_small": Variant(
-        _SMALL, **_IMAGES, params=2_542_856, macs=56_510_400,
+    "mobilenet_v3_small": _imagenet(
+        _SMALL, params=2_542_856, macs=56_510_400,
         source=f"{_T3}56 M multiply-adds, 2.5 M", keras=keras.applications.MobileNetV3Small),
-    "mobilenet_v3_small_075": Variant(
-        replace(_SMALL, alpha=0.75), **_IMAGES, params=2_041_872, macs=43_399_344,
+    "mobilenet_v3_small_075": _imagenet(
+        replace(_SMALL, alpha=0.75), params=2_041_872, macs=43_399_344,
         source=f"{_T3}44 M multiply-adds, 2.0 M",
         keras=partial(keras.applications.MobileNetV3Small, alpha=0.75)),
-    "mobilenet_v3_small_minimalistic": Variant(
-        _minimalistic(_SMALL), **_IMAGES, params=2_044_736, macs=52_288_448,
+    "mobilenet_v3_small_minimalistic": _imagenet(
+        _minimalistic(_SMALL), params=2_044_736, macs=52_288_448,
         source=f"{_TIMM}2.04 M",
         keras=partial(keras.applications.MobileNetV3Small, minimalistic=True)),
-    "mobilenet_v3_large": Variant(
-        _LARGE, **_IMAGES, params=5_483_032, macs=216_589_760,
+    "mobilenet_v3_large": _imagenet(
+        _LARGE, params=5_483_032, macs=216_589_760,
         source=f"{_T3}219 M multiply-adds, 5.4 M", keras=keras.applications.MobileNetV3Large),
-    "mobilenet_v3_large_075": Variant(
-        replace(_LARGE, alpha=0.75), **_IMAGES, params=3_993_528, macs=154_560_624,
+    "mobilenet_v3_large_075": _imagenet(
+        replace(_LARGE, alpha=0.75), params=3_993_528, macs=154_560_624,
         source=f"{_T3}155 M multiply-adds, 4.0 M",
         keras=partial(keras.applications.MobileNetV3Large, alpha=0.75)),
-    "mobilenet_v3_large_minimalistic": Variant(
-        _minimalistic(_LARGE), **_IMAGES, params=3_924_288, macs=209_136_704,
+    "mobilenet_v3_large_minimalistic": _imagenet(
+        _minimalistic(_LARGE), params=3_924_288, macs=209_136_704,
         source=f"{_TIMM}3.92 M",
         keras=partial(keras.applications.MobileNetV3Large, minimalistic=True)),
     "mobilenet_v3_tiny": Variant(
@@ -157,7 +158,7 @@ VARIANTS = {
 
 
 def backbone(x: KerasTensor, spec: MobileNetV3, *, name: str | None = None) -> KerasTensor:
-    """The last convolution's features.
+    """The features of the last convolution.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -165,12 +166,12 @@ def backbone(x: KerasTensor, spec: MobileNetV3, *, name: str | None = None) -> K
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height / s, width / s, 6 · channels)`, rounded up, with `s` the product of the strides, the stem's
-        included, or the output stride, and the last unit's channels.
+        `(batch, height / s, width / s, 6 · channels)`, rounded up, with the output channels of the last unit; `s` is
+        the product of all strides, or the output stride.
 
     Raises:
         ValueError: `x` is not of rank 4 or too small for the stem, `alpha` is not a positive number, or the output
-            stride is not one that the network passes.
+            stride is not one of the network's.
     """
     check_stages(spec.stages)
     for stage in spec.stages:
@@ -201,8 +202,17 @@ def backbone(x: KerasTensor, spec: MobileNetV3, *, name: str | None = None) -> K
     return activate(x, style=spec.style, name=part("head_out"))
 
 
+def head(x: KerasTensor, spec: MobileNetV3, classes: int, pooling: str | None, /) -> KerasTensor:
+    """A dense layer and logits."""
+    if classes:
+        x, pooling = pool(x, pooling or "avg"), None
+        units = make_divisible(spec.head_units, max(spec.alpha, 1))
+        x = kb.mlp.dense_norm_act(x, units, style=replace(spec.style, norm=None), name="head_dense")
+    return classify(x, spec, classes, pooling)
+
+
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each of ours."""
+    """For each of our layers its counterpart in keras.applications."""
     found = {
         "stem_conv": "conv",
         "stem_conv_norm": "conv_bn",
@@ -218,12 +228,4 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-def build(spec: MobileNetV3, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    x = backbone(inputs[0], spec, name="")
-    if not classes:
-        return classify(x, classes, pooling, style=spec.style)
-    x = kb.pool.global_pool(x, pooling or "avg", name="pool")
-    units = make_divisible(spec.head_units, max(spec.alpha, 1))
-    x = kb.mlp.dense_norm_act(x, units, style=replace(spec.style, norm=None), name="head_dense")
-    return classify(x, classes, None, style=spec.style, dropout=spec.dropout)
+FAMILY = Family("mobilenet_v3", VARIANTS, backbone, head, keras_names=keras_names, downsampling="stem")

@@ -1,4 +1,4 @@
-"""Several inputs, one output: the first is read by a dense layer, then meets the rest."""
+"""Several inputs, one output: the first input passes a dense layer, then all are concatenated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,21 @@ from functools import partial
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.variant import Variant, classify
+from architectures.common.family import Family, Variant
+from architectures.common.head import classify
 from kblocks import Style, check
 from kblocks.naming import scope
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiInput:
-    """What can be turned: the widths before and after the meeting, the style."""
+    """Configuration.
+
+    Attributes:
+        before: width of the dense layer of the first input.
+        after: width of the dense layer after the concatenation.
+        style: style of all layers.
+    """
 
     before: int
     after: int
@@ -57,6 +64,4 @@ def backbone(inputs: Sequence[KerasTensor], spec: MultiInput, *, name: str | Non
     return kb.mlp.dense_norm_act(x, spec.after, style=spec.style, name=part("dense"))
 
 
-def build(spec: MultiInput, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs, spec, name=""), classes, pooling, style=spec.style)
+FAMILY = Family("multi_input", VARIANTS, backbone, head=partial(classify, dropout=0.0))

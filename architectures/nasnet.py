@@ -1,4 +1,4 @@
-"""NASNet: cells that a search found on CIFAR-10, stacked; each sees the outputs of the two before it."""
+"""NASNet: a stack of cells found by architecture search on CIFAR-10; the inputs of each are the last two outputs."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,8 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.variant import Variant, check_depths, classify
+from architectures.common.family import Family, Variant
+from architectures.common.stages import check_depths
 from kblocks import Style
 from kblocks.compose import drop_path_schedule
 from kblocks.contracts import Cell, Stem
@@ -21,21 +22,22 @@ STYLE_KERAS = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.9997, epsi
 
 @dataclass(frozen=True, kw_only=True)
 class NASNet:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
-        depths: number of normal cells of each stage; a reduction cell stands before all stages but the first.
-        widths: filters of each stage's cells; six times as many channels come out of a normal cell.
-        stem: a function `(x, filters, *, style, name) -> tensor`.
-        stem_filters: channels that come out of the stem.
-        stem_widths: filters of reduction cells between the stem and the first stage, which halve the image each.
-        skip_reduction: whether the first cell after a stage's reduction cell takes for `previous` what that one took,
-            and not that one's `x`.
-        normal: a function `((x, previous), filters, *, halve_previous, drop_path, style, name) -> tensor`.
-        reduction: another, that halves the image.
-        drop_path: the last cell's rate; those before rise to it linearly. (The paper's rates rise while it trains.)
-        dropout: the share of features left out before the logits, in training.
-        style: see `kblocks.style`.
+        depths: number of normal cells of each stage; a reduction cell precedes every stage but the first.
+        widths: filters of each stage's cells; a normal cell has six times as many output channels.
+        stem: the layers before the first stage.
+        stem_filters: output channels of the stem.
+        stem_widths: filters of the reduction cells between the stem and the first stage.
+        skip_reduction: whether the first normal cell after a reduction cell has the same `previous` as that, not its
+            `x`.
+        normal: the normal cell.
+        reduction: the reduction cell, with a stride of 2.
+        drop_path: stochastic-depth rate of the last cell; the rates rise linearly from 0 at the first. (In the paper
+            they also rise during training.)
+        dropout: dropout rate before the logits.
+        style: style of all layers.
     """
 
     depths: tuple[int, ...]
@@ -51,24 +53,26 @@ class NASNet:
     style: Style = kb.RELU_BN
 
 
-_KERAS = {
-    "stem": kb.stem.nasnet,
-    "reduction": partial(kb.nasnet.reduction_cell, pad_pools=True),
-    "dropout": 0.5,
-    "style": STYLE_KERAS,
-}
-_DEPARTURES = "zeros around the image in the reduction cells' poolings, as in keras.applications; no auxiliary head"
+_keras = partial(
+    NASNet,
+    stem=kb.stem.nasnet,
+    reduction=partial(kb.nasnet.reduction_cell, pad_pools=True),
+    dropout=0.5,
+    style=STYLE_KERAS,
+)
+_DEPARTURES = (
+    "zero padding before the poolings of the reduction cells, as in keras.applications; no auxiliary classifier"
+)
 _ZOPH = "Zoph et al. 2017, arXiv 1707.07012"
 
 VARIANTS = {
     "nasnet_mobile": Variant(
-        NASNet(depths=(4, 4, 4), widths=(44, 88, 176), stem_filters=32, stem_widths=(11, 22), **_KERAS),
+        _keras(depths=(4, 4, 4), widths=(44, 88, 176), stem_filters=32, stem_widths=(11, 22)),
         input_shape=(224, 224, 3), classes=1000, params=5_289_978, macs=563_638_816,
         source=f"{_ZOPH}, Table 3: 5.3 M parameters, 564 M multiply-adds", departures=_DEPARTURES,
         keras=keras.applications.NASNetMobile, preprocessing="tf"),
     "nasnet_large": Variant(
-        NASNet(depths=(6, 6, 6), widths=(168, 336, 672), stem_filters=96, stem_widths=(42, 84), skip_reduction=True,
-               **_KERAS),
+        _keras(depths=(6, 6, 6), widths=(168, 336, 672), stem_filters=96, stem_widths=(42, 84), skip_reduction=True),
         input_shape=(331, 331, 3), classes=1000, params=88_753_150, macs=23_783_414_658,
         source=f"{_ZOPH}, Table 2: 88.9 M parameters, 23.8 B multiply-adds", departures=_DEPARTURES,
         keras=keras.applications.NASNetLarge, preprocessing="tf"),
@@ -76,7 +80,7 @@ VARIANTS = {
         NASNet(depths=(6, 6, 6), widths=(32, 64, 128), stem=kb.stem.cifar, stem_filters=96),
         input_shape=(32, 32, 3), classes=10, params=3_328_234, macs=525_786_624,
         source=f"{_ZOPH}, Table 1: NASNet-A (6 @ 768), 3.3 M parameters, 3.41 % error",
-        departures="no auxiliary head"),
+        departures="no auxiliary classifier"),
     "nasnet_tiny": Variant(
         NASNet(depths=(1, 1), widths=(2, 4), stem=kb.stem.cifar, stem_filters=4),
         input_shape=(16, 16, 3), classes=10, params=3_314, macs=280_816, source="for tests"),
@@ -84,7 +88,7 @@ VARIANTS = {
 
 
 def backbone(x: KerasTensor, spec: NASNet, *, name: str | None = None) -> KerasTensor:
-    """The last cell's features, activated.
+    """The features of the last cell, activated.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -92,8 +96,8 @@ def backbone(x: KerasTensor, spec: NASNet, *, name: str | None = None) -> KerasT
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height / s, width / s, 6 · spec.widths[-1])`, rounded up, with `s` the stem's stride times 2 for each
-        cell of `spec.stem_widths` and each stage after the first.
+        `(batch, height / s, width / s, 6 · spec.widths[-1])`, rounded up; `s` is the stride of the stem times 2 for
+        each cell of `spec.stem_widths` and each stage after the first.
 
     Raises:
         ValueError: `x` is not of rank 4, too small for the stem or, in Keras's rows, of unknown size, or `depths` and
@@ -113,7 +117,7 @@ def backbone(x: KerasTensor, spec: NASNet, *, name: str | None = None) -> KerasT
 
 
 def _cells(spec: NASNet) -> Iterator[tuple[str, Cell, int, bool]]:
-    """Each cell's name, function and width, and whether the one after it takes its `previous` and not its `x`."""
+    """Each cell's name, function and width, and whether the next cell has its `previous`, not its `x`."""
     check_depths(spec.depths, spec.widths)
     for i, width in enumerate(spec.stem_widths, 1):
         yield f"stem_reduction{i}", spec.reduction, width, False
@@ -125,7 +129,7 @@ def _cells(spec: NASNet) -> Iterator[tuple[str, Cell, int, bool]]:
 
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each of ours."""
+    """For each of our layers its counterpart in keras.applications."""
     found = {"stem_conv": "stem_conv1", "stem_out": "stem_bn1", "logits": "predictions"}
     places = [match for name in names if (match := re.fullmatch(r"(stem|stage(\d))_(unit|reduction)(\d*)_(.+)", name))]
     depth = max((int(match[4]) for match in places if match[3] == "unit"), default=0)
@@ -133,7 +137,7 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
         _, stage, kind, number, layer = match.groups()
         before = depth * (int(stage or 1) - 1)
         if kind == "unit":
-            # Theirs are numbered from 0, and each reduction before them takes a number too.
+            # Theirs are numbered from 0, the reduction cells included.
             cell, block = "normal", str(before + int(number) - (stage == "1"))
         else:
             cell, block = "reduction", f"reduce_{before}" if stage else f"stem_{number}"
@@ -144,7 +148,7 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
 
 
 def _keras_layer(layer: str, cell: str) -> str | None:
-    """What keras.applications calls a cell's layer, without the cell's number."""
+    """The name of a cell's layer in keras.applications, without the number of the cell."""
     fixed = {
         "conv": f"{cell}_conv_1",
         "conv_norm": f"{cell}_bn_1",
@@ -158,11 +162,9 @@ def _keras_layer(layer: str, cell: str) -> str | None:
     if not match:
         return fixed.get(layer)
     place, conv, norm = match.groups()
-    # In both of the reduction cell's last sums the left operation is called the fourth.
+    # The left operations of the fourth and the fifth sum of a reduction cell have one name.
     place = "left4" if (cell, place) == ("reduction", "left5") else place
     return f"separable_conv_{conv}{'_bn' if norm else ''}_{cell}_{place}"
 
 
-def build(spec: NASNet, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)
+FAMILY = Family("nasnet", VARIANTS, backbone, keras_names=keras_names, downsampling="stem")

@@ -1,15 +1,14 @@
-"""All families in one place: `create`, `names` and `variant` look rows up by name."""
+"""All families, and the functions that look up and build their networks."""
 
-import dataclasses
 import difflib
 import fnmatch
 import os
-from collections.abc import Callable, Collection
-from numbers import Integral, Real
-from types import ModuleType
+from collections.abc import Collection, Sequence
+from numbers import Integral
 from typing import Any
 
 import keras
+from keras import KerasTensor
 
 import kblocks as kb
 from architectures import (
@@ -20,94 +19,80 @@ from architectures import (
     inception,
     inception_resnet,
     lenet,
-    loading,
     mlp,
     mobilenet,
     mobilenet_v2,
     mobilenet_v3,
     multi_input,
     nasnet,
-    porting,
     resnet,
     shared_dense,
     siamese,
     vgg,
     xception,
 )
-from architectures.preprocessing import PREPROCESS, preprocess
-from architectures.variant import Shape, Variant, shapes
+from architectures.common.family import Family, Shape, Variant, shapes
+from architectures.common.overrides import override
+from architectures.weights import loading, porting
+from architectures.weights.preprocessing import PREPROCESS, preprocess
 from kblocks import check
 from kblocks.naming import resolve
 
-# What an override must be, by what it replaces; the first that fits.
-KINDS = (
-    (kb.Style, "a kblocks.Style"),
-    (Callable, "a function of a tensor"),
-    (tuple, "a tuple"),
-    (bool, "True or False"),
-    (Real, "a number"),
-    (str, "a string"),
+FAMILIES: tuple[Family, ...] = (
+    mlp.FAMILY,
+    multi_input.FAMILY,
+    shared_dense.FAMILY,
+    lenet.FAMILY,
+    resnet.FAMILY,
+    googlenet.FAMILY,
+    vgg.FAMILY,
+    inception.FAMILY,
+    inception_resnet.FAMILY,
+    xception.FAMILY,
+    mobilenet.FAMILY,
+    mobilenet_v2.FAMILY,
+    mobilenet_v3.FAMILY,
+    densenet.FAMILY,
+    nasnet.FAMILY,
+    efficientnet.FAMILY,
+    convnext.FAMILY,
+    siamese.FAMILY,
 )
 
-# The overrides that are shares, of which 1 would leave nothing.
-RATES = ("dropout", "drop_path")
-
-# The sides of images for which the networks of larger ones were not made: those of MNIST and CIFAR, and below.
+# Up to this size, that of CIFAR, an image that a network reduces to 1×1 is taken for a mistake.
 SMALL = 32
 
-# The overrides that say how small an image becomes, each with what leaves more of it.
-DOWN_SAMPLING = {
-    "stem": "`stem=kblocks.stem.mnist` at 28×28 and `kblocks.stem.cifar` at 32×32, before activations "
-    "`kblocks.stem.bare`, leave more, any `stem=` asks for it",
-    "pools": "fewer `pools=` leave more, any `pools=` asks for it",
+# How to keep more of a small image, by the field of the spec that decides it.
+REMEDIES = {
+    "stem": "use `stem=kblocks.stem.mnist` at 28×28 or `stem=kblocks.stem.cifar` at 32×32, before pre-activation units "
+    "`stem=kblocks.stem.bare`, or pass `stem=` explicitly to allow 1×1",
+    "pools": "use fewer `pools=`, or pass `pools=` explicitly to allow 1×1",
 }
 
-FAMILIES: tuple[ModuleType, ...] = (
-    mlp,
-    multi_input,
-    shared_dense,
-    lenet,
-    resnet,
-    googlenet,
-    vgg,
-    inception,
-    inception_resnet,
-    xception,
-    mobilenet,
-    mobilenet_v2,
-    mobilenet_v3,
-    densenet,
-    nasnet,
-    efficientnet,
-    convnext,
-    siamese,
-)
 
-
-def _index(families: tuple[ModuleType, ...]) -> dict[str, ModuleType]:
+def _index(families: Sequence[Family]) -> dict[str, Family]:
     """The family of each row.
 
     Raises:
-        ValueError: two rows have one name.
+        ValueError: two rows have the same name.
     """
-    index: dict[str, ModuleType] = {}
-    for module in families:
-        for name in module.VARIANTS:
+    index: dict[str, Family] = {}
+    for each in families:
+        for name in each.variants:
             if name in index:
-                raise ValueError(f"two rows are called {name!r}: in {index[name].__name__} and {module.__name__}")
-            index[name] = module
+                raise ValueError(f"names must be unique; {name!r} is in {index[name].name} and in {each.name}")
+            index[name] = each
     return index
 
 
 _FAMILY_OF = _index(FAMILIES)
-_KERAS_FAMILIES = tuple(module for module in FAMILIES if hasattr(module, "keras_names"))
 
 
 def names(pattern: str = "*") -> list[str]:
-    """The names of all rows that match a shell pattern, family by family.
+    """The names of all architectures that match a shell pattern, family by family.
 
     Raises:
-        TypeError: the pattern is no string.
+        TypeError: the pattern is not a string.
 
     >>> names("resnet*_v1_5")
     ['resnet50_v1_5']
@@ -118,33 +103,33 @@ def names(pattern: str = "*") -> list[str]:
 
 
 def closest(name: str) -> str:
-    """Which rows' names are nearly this one, for errors; empty where none is."""
+    """The names most similar to `name`, as a phrase for errors; empty if there are none."""
     close = difflib.get_close_matches(name, _FAMILY_OF, n=3)
     return f"the closest are {', '.join(close)}" if close else ""
 
 
 def family(arch: str) -> str:
-    """The name of a row's family.
+    """The name of an architecture's family.
 
     Raises:
-        ValueError: no row has that name; the closest are named.
+        ValueError: `arch` is unknown; the error lists the closest names.
 
     >>> family("resnet20")
     'resnet'
     """
-    return _family_of(arch).__name__.rpartition(".")[-1]
+    return _family_of(arch).name
 
 
 def variant(arch: str) -> Variant:
-    """A row of a family's table.
+    """The row of an architecture in its family's table.
 
     Raises:
-        ValueError: no row has that name; the closest are named.
+        ValueError: `arch` is unknown; the error lists the closest names.
 
     >>> variant("resnet20").params
     269722
     """
-    return _family_of(arch).VARIANTS[arch]
+    return _family_of(arch).variants[arch]
 
 
 def create(
@@ -162,41 +147,41 @@ def create(
     """Builds a network.
 
     Args:
-        arch: a row's name, see `names`.
-        input_shape: without the batch axis, a tuple of shapes for several inputs; `None` for the row's own.
-        classes: the width of the logits, 0 for the features without a head; `None` for the row's own.
-        pooling: how the features become a vector, `"avg"`, `"max"` or `"flatten"`; `None` for the family's own way, and
-            with `classes=0` for none.
-        weights: `"imagenet"` for those of keras.applications, which Keras fetches; or a file: one that Keras saved of
-            this very network, `.weights.h5` or `.keras`, or a download of keras.applications, `.h5`. Its head may be
-            another: what of ours it has not, or for another number of classes, stays new. Strides are told from those
-            of another network by `.keras` alone.
-        preprocessing: whether the network takes images of 0 to 255 and itself prepares them as the weights of
-            keras.applications want them; `None` where such weights are asked for, or a file of a network that does.
-            Without, it takes what that network's `preprocess_input` gives, or the layers with which it begins
-            (EfficientNet, ConvNeXt, MobileNetV3).
+        arch: the name of an architecture, see `names`.
+        input_shape: without the batch axis, a tuple of shapes for several inputs; `None` for the architecture's own.
+        classes: number of logits, 0 for the features without a head; `None` for the architecture's own.
+        pooling: pooling of the features, `"avg"`, `"max"` or `"flatten"`; `None` for the family's default, and with
+            `classes=0` for none.
+        weights: pretrained weights. `"imagenet"` for those of keras.applications, which Keras downloads; or a file: a
+            `.weights.h5` of exactly this network; a `.keras` of this network, perhaps with another head; an `.h5` of
+            keras.applications. Layers of the head that the file lacks, or has for another number of classes, keep their
+            initial weights. (A `.weights.h5` holds no strides, so those are not compared.)
+        preprocessing: whether the network contains the preprocessing of its pretrained weights and takes images of 0 to
+            255; `None` for `True` with weights of keras.applications, and for what the network in the file does.
+            Without it the network takes what the `preprocess_input` of keras.applications returns, or for EfficientNet,
+            ConvNeXt and MobileNetV3 the first layers there.
         name: the model's name; `None` for `arch`.
-        **overrides: fields of the row's spec, as `stem=`, `style=`, `dropout=`.
+        **overrides: fields of the spec, such as `stem=`, `style=`, `dropout=`.
 
     Returns:
         A functional model of stock Keras layers.
 
     Raises:
-        ValueError: no row has that name, an argument is out of its range, or the input is too small for the network: of
-            images of up to 32×32 more than 1×1 must be left, unless a `stem=` or `pools=` is given; or the weights
-            are of another network, or in a file that can't be read.
-        TypeError: an override is no field of the spec, or an argument of the wrong type.
-        FileNotFoundError: there is no file `weights`.
+        ValueError: `arch` is unknown, an argument is out of range, or the input is too small for the network: images of
+            up to 32×32 must not be reduced to 1×1 unless `stem=` or `pools=` is given; or the weights are of another
+            network, or in a damaged file.
+        TypeError: an override is not a field of the spec, or an argument has the wrong type.
+        FileNotFoundError: the file `weights` does not exist.
 
     >>> create("lenet5").count_params()
     61706
     """
-    module, row = _family_of(arch), variant(arch)
+    found, row = _family_of(arch), variant(arch)
     if name == "":
         raise ValueError("`name` must not be empty; got ''")
     name = resolve(arch if name is None else name, "")
-    wanted = row.input_shapes if input_shape is None else shapes(input_shape)
-    if len(wanted) != len(row.input_shapes):
+    sizes = row.input_shapes if input_shape is None else shapes(input_shape)
+    if len(sizes) != len(row.input_shapes):
         raise ValueError(f"`input_shape` must give {len(row.input_shapes)} input(s) for {arch}; got {input_shape!r}")
     classes = row.classes if classes is None else classes
     if not isinstance(classes, Integral) or isinstance(classes, bool) or classes < 0:
@@ -207,91 +192,76 @@ def create(
         raise TypeError(f"`preprocessing` must be True, False or None; got {preprocessing!r}")
     if weights is not None:
         loading.check(arch, row, weights)
-    prepared = weights is not None and loading.prepares(arch, weights) and row.preprocessing is not None
     if preprocessing is None:
-        preprocessing = prepared
+        preprocessing = weights is not None and row.preprocessing is not None and loading.has_layer(arch, weights)
     if preprocessing and row.preprocessing is None:
         raise ValueError(f"`preprocessing` must be False for {arch}, which has no weights in keras.applications")
-    spec = _override(arch, row.spec, overrides)
-    inputs = [
-        keras.Input(shape, name="input" if len(wanted) == 1 else f"input{i}") for i, shape in enumerate(wanted, 1)
-    ]
+    spec = override(arch, row.spec, overrides)
+    several = len(sizes) > 1
+    inputs = [keras.Input(shape, name=f"input{i}" if several else "input") for i, shape in enumerate(sizes, 1)]
     try:
-        images = [preprocess(inputs[0], row.preprocessing, name=PREPROCESS)] if preprocessing else inputs
-        outputs = module.build(spec, images, int(classes), pooling)
-        model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=name)
-        _check_end(model, spec, overrides)
+        x = inputs if several else inputs[0]
+        if preprocessing:
+            x = preprocess(x, str(row.preprocessing), name=PREPROCESS)
+        features = found.backbone(x, spec, name="")
+        if found.downsampling not in (None, *overrides):
+            _check_reduction(sizes[0], features, spec, found.downsampling)
+        model = keras.Model(
+            inputs if several else inputs[0], found.head(features, spec, int(classes), pooling), name=name
+        )
     except ValueError as error:
-        raise ValueError(f"{arch} can't be built for inputs of {_text(wanted)}: {error}") from error
+        raise ValueError(f"{arch} can't be built for inputs of {_text(sizes)}: {error}") from error
     if weights is not None:
-
-        def sibling(**changes: Any) -> keras.Model:
-            shape = wanted if len(wanted) > 1 else wanted[0]
-            options = {"input_shape": shape, "pooling": pooling, "preprocessing": prepared}
-            return create(arch, **options | overrides | changes)
-
-        loading.load(model, arch, row, weights, prepared=prepared, sibling=sibling, families=_KERAS_FAMILIES)
+        loading.load(model, arch, row, weights, found.keras_names)
     return model
 
 
-def port_from_keras(model: keras.Model, keras_model: keras.Model, *, skip: Collection[str] = ()) -> None:
-    """Copies the weights of a network of keras.applications into ours of the same row, layer by layer.
+def port_from_keras(
+    model: keras.Model, keras_model: keras.Model, *, arch: str | None = None, skip: Collection[str] = ()
+) -> None:
+    """Copies the weights of a network of keras.applications into ours of the same architecture, layer by layer.
 
-    Where theirs has a bias before a normalisation and ours has none, the bias goes into the moving mean. Ours then
-    gives what theirs gives: made with `preprocessing=True` for images of 0 to 255, else for what the `preprocess_input`
-    of theirs makes of them, or the layers with which theirs begins (EfficientNet, ConvNeXt, MobileNetV3).
+    Where theirs has a bias before a normalisation and ours has none, the bias goes into the moving mean. The outputs
+    are then equal: built with `preprocessing=True` for images of 0 to 255, else for what the `preprocess_input` of
+    theirs returns, or for EfficientNet, ConvNeXt and MobileNetV3 the first layers of theirs.
 
     Args:
         model: ours.
         keras_model: theirs, with its head or without.
-        skip: names of our layers that keep the weights they have, as `logits` where the classes differ.
+        arch: the architecture of `model`; `None` if that is the model's name.
+        skip: names of our layers that keep their weights, such as `logits` if the classes differ.
 
     Raises:
-        TypeError: one of the two is no model, or `skip` a string.
-        ValueError: a layer of ours has no counterpart or one of another shape or stride, or one of theirs has no place
-            in ours, its head aside. Nothing has been copied then.
+        TypeError: an argument is not a model, or `skip` is a string.
+        ValueError: `arch` is not in keras.applications; a layer of ours has no counterpart, or one of another shape or
+            stride; or a layer of theirs, the head aside, has no counterpart in ours. No weights are changed then.
     """
-    porting.port(model, keras_model, _KERAS_FAMILIES, skip=skip)
+    check.model(model, "model")
+    check.model(keras_model, "keras_model")
+    if arch is None and model.name not in _FAMILY_OF:
+        raise ValueError(f"`arch` must be given, as the model's name is not an architecture; got {model.name!r}")
+    found = _family_of(model.name if arch is None else arch)
+    if found.keras_names is None:
+        raise ValueError(f"`arch` must be of a family in keras.applications; got one of {found.name}")
+    porting.port(model, keras_model, found.keras_names, skip=skip)
 
 
-def _family_of(arch: str) -> ModuleType:
+def _family_of(arch: str) -> Family:
     if not isinstance(arch, str) or arch not in _FAMILY_OF:
-        hint = closest(str(arch)) or "python -m architectures lists them"
+        hint = closest(str(arch)) or "python -m architectures lists all"
         raise ValueError(f"`arch` must be the name of an architecture; got {arch!r} ({hint})")
     return _FAMILY_OF[arch]
 
 
-def _override(arch: str, spec: Any, overrides: dict[str, Any]) -> Any:
-    fields = {field.name: field for field in dataclasses.fields(spec)}
-    for key, value in overrides.items():
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f"did you mean `{close[0]}`? " if close else ""
-            raise TypeError(f"{arch} takes no override `{key}`: {hint}it takes {', '.join(fields)}")
-        if value is None and fields[key].default is None:
-            continue
-        kind, what = next(
-            ((kind, what) for kind, what in KINDS if isinstance(getattr(spec, key), kind)), (object, "anything")
-        )
-        if not isinstance(value, kind):
-            raise TypeError(f"{arch} takes {what} for the override `{key}`; got {value!r}")
-        if key in RATES:
-            check.fraction(value, key)
-    return dataclasses.replace(spec, **overrides)
-
-
-def _check_end(model: keras.Model, spec: Any, overrides: Collection[str]) -> None:
-    """Raises where of a small image a single position is left, which nobody asked for."""
-    ways = [way for field, way in DOWN_SAMPLING.items() if hasattr(spec, field)]
-    if getattr(spec, "stem", None) in (kb.stem.mnist, kb.stem.cifar, kb.stem.bare):
-        ways = ["any `stem=` asks for it"]
-    if not ways or not DOWN_SAMPLING.keys().isdisjoint(overrides):
+def _check_reduction(shape: Shape, features: KerasTensor | list[KerasTensor], spec: Any, field: str) -> None:
+    """Raise if a small image is reduced to 1×1."""
+    if isinstance(features, list) or features.shape[1:-1] != (1, 1):
         return
-    pools = [layer.input for layer in model.layers if layer.name == "pool"]
-    size, features = model.inputs[0].shape[1:3], [*pools, model.outputs[0]][0]
-    if None not in size and 1 < max(size) <= SMALL and features.shape[1:-1] == (1, 1):
-        raise ValueError(f"its features would be of 1×1 ({'; '.join(ways)})")
+    if 1 < max(size or 0 for size in shape[:2]) <= SMALL:
+        small = getattr(spec, field) in (kb.stem.mnist, kb.stem.cifar, kb.stem.bare)
+        remedy = f"pass `{field}=` explicitly to allow it" if small else REMEDIES[field]
+        raise ValueError(f"the features would be 1×1 ({remedy})")
 
 
-def _text(several: tuple[Shape, ...]) -> str:
+def _text(several: Sequence[Shape]) -> str:
     return " and ".join("×".join("any" if n is None else str(n) for n in shape) for shape in several)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keras import KerasTensor, layers
 
 import kblocks as kb
-from architectures.variant import Variant
+from architectures.common.family import Family, Variant
 from kblocks import Style, check
 from kblocks.naming import scope
 from kblocks.tower import as_model, embed
@@ -14,7 +14,12 @@ from kblocks.tower import as_model, embed
 
 @dataclass(frozen=True, kw_only=True)
 class SharedDense:
-    """What can be turned: the width of the shared layer, the style."""
+    """Configuration.
+
+    Attributes:
+        units: width of the shared layer.
+        style: style of all layers.
+    """
 
     units: int
     style: Style = kb.PLAIN
@@ -39,7 +44,7 @@ def backbone(inputs: Sequence[KerasTensor], spec: SharedDense, *, name: str | No
         name: the prefix of the layers.
 
     Returns:
-        A list of `(batch, spec.units)`, one an input.
+        A list of `(batch, spec.units)`, one for each input.
 
     Raises:
         ValueError: no inputs, or inputs of different shapes.
@@ -48,17 +53,16 @@ def backbone(inputs: Sequence[KerasTensor], spec: SharedDense, *, name: str | No
         check.rank(x, 2, "inputs")
     part = scope(name, "shared_dense")
 
-    def dense(x: KerasTensor, *, name: str) -> KerasTensor:
+    def dense(x: KerasTensor, *, name: str | None) -> KerasTensor:
         return kb.mlp.dense_norm_act(x, spec.units, style=spec.style, name=name)
 
     return embed(inputs, as_model(dense, inputs[0].shape[1:], name=part("shared")))
 
 
-def build(spec: SharedDense, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> list[KerasTensor]:
-    """Backbone, and for each input a head that ends in a sigmoid: the tutorials' network gives probabilities."""
+def head(features: list[KerasTensor], spec: SharedDense, classes: int, pooling: str | None, /) -> list[KerasTensor]:
+    """For each input logits and a sigmoid, as the network of the tutorials outputs probabilities."""
     if pooling is not None:
         raise ValueError(f"`pooling` must be None where the features are vectors already; got {pooling!r}")
-    features = backbone(inputs, spec, name="")
     if not classes:
         return features
     outputs = []
@@ -66,3 +70,6 @@ def build(spec: SharedDense, inputs: Sequence[KerasTensor], classes: int, poolin
         x = kb.head.logits(x, classes, style=spec.style, name=f"logits{i}")
         outputs.append(layers.Activation("sigmoid", dtype="float32", name=f"probability{i}")(x))
     return outputs
+
+
+FAMILY = Family("shared_dense", VARIANTS, backbone, head)

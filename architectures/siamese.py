@@ -1,4 +1,4 @@
-"""Siamese networks: one tower sees two images, and a logit says whether they show the same."""
+"""Siamese networks: one tower for two images, and a logit for whether they show the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from keras import KerasTensor
 
 import kblocks as kb
 from architectures import lenet, resnet
-from architectures.variant import Variant, classify
+from architectures.common.family import Family, Variant
+from architectures.common.head import classify
 from kblocks.contracts import Block, Merge
 from kblocks.naming import scope
 from kblocks.pool import global_pool
@@ -17,13 +18,14 @@ from kblocks.tower import abs_difference
 
 @dataclass(frozen=True, kw_only=True)
 class Siamese:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
-        tower: a function `(x, *, name) -> tensor`, as `partial(resnet.backbone, spec=…)`; features with positions are
-            averaged over them.
-        merge: a function `(tensors, *, name) -> tensor` of the two vectors.
-        joint_norm: whether both images pass through the tower in one batch, so that a batch normalisation sees both.
+        tower: the features of an image, such as `partial(resnet.backbone, spec=…)`; followed by a global average
+            pooling if they are not vectors.
+        merge: makes one vector of the two.
+        joint_norm: whether both images pass through the tower as one batch, with common statistics of a batch
+            normalisation.
     """
 
     tower: Block
@@ -31,23 +33,23 @@ class Siamese:
     joint_norm: bool = False
 
 
-_PAIR = {"input_shape": ((28, 28, 1), (28, 28, 1)), "classes": 1}
+_pair = partial(Variant, input_shape=((28, 28, 1), (28, 28, 1)), classes=1)
 _SOURCE = "Koch, Zemel and Salakhutdinov 2015, Siamese Neural Networks for One-shot Image Recognition, Figure 3"
 
 
-def _tower(family, row: str) -> Block:
-    return partial(family.backbone, spec=family.VARIANTS[row].spec)
+def _tower(family: Family, row: str) -> Block:
+    return partial(family.backbone, spec=family.variants[row].spec)
 
 
 VARIANTS = {
-    "siamese_lenet": Variant(
-        Siamese(tower=_tower(lenet, "lenet")), **_PAIR, params=577_409, macs=8_524_288,
+    "siamese_lenet": _pair(
+        Siamese(tower=_tower(lenet.FAMILY, "lenet")), params=577_409, macs=8_524_288,
         source=_SOURCE, departures="the tower is the LeNet of the MNIST tutorials"),
-    "siamese_resnet20": Variant(
-        Siamese(tower=_tower(resnet, "resnet20"), joint_norm=True), **_PAIR, params=268_849, macs=61_641_280,
+    "siamese_resnet20": _pair(
+        Siamese(tower=_tower(resnet.FAMILY, "resnet20"), joint_norm=True), params=268_849, macs=61_641_280,
         source=_SOURCE, departures="the tower is ResNet-20"),
-    "siamese_tiny": Variant(
-        Siamese(tower=_tower(lenet, "lenet_tiny")), **_PAIR, params=2_993, macs=221_712, source="for tests"),
+    "siamese_tiny": _pair(
+        Siamese(tower=_tower(lenet.FAMILY, "lenet_tiny")), params=2_993, macs=221_712, source="for tests"),
 }  # fmt: skip
 
 
@@ -60,20 +62,18 @@ def backbone(inputs: Sequence[KerasTensor], spec: Siamese, *, name: str | None =
         name: the prefix of the layers.
 
     Returns:
-        What `spec.merge` makes of two vectors `(batch, features)`.
+        The output of `spec.merge` for two vectors `(batch, features)`.
 
     Raises:
         ValueError: not two inputs, inputs of different shapes, or too small for the tower.
     """
     part = scope(name, "siamese")
 
-    def vector(x: KerasTensor, *, name: str) -> KerasTensor:
+    def vector(x: KerasTensor, *, name: str | None) -> KerasTensor:
         return global_pool(spec.tower(x, name=name), name=f"{name}_pool")
 
     tower = kb.tower.as_model(vector, inputs[0].shape[1:], name=part("tower"))
     return kb.tower.siamese(inputs, tower, merge=spec.merge, joint_norm=spec.joint_norm, name=part("pair"))
 
 
-def build(spec: Siamese, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs, spec, name=""), classes, pooling)
+FAMILY = Family("siamese", VARIANTS, backbone, head=partial(classify, dropout=0.0, style=kb.PLAIN))

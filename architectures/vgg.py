@@ -1,29 +1,32 @@
-"""VGG: convolutions of 3×3 in stages, each ended by a max-pooling that halves the image, then dense layers."""
+"""VGG: stages of 3×3 convolutions, each followed by a max-pooling of stride 2, then dense layers."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.variant import Variant, check_depths, classify
+from architectures.common.family import Family, Variant
+from architectures.common.head import classify, pool
+from architectures.common.stages import check_depths
 from kblocks import Style, check
 from kblocks.naming import scope
 
 
 @dataclass(frozen=True, kw_only=True)
 class VGG:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
         depths: number of convolutions of each stage.
-        widths: channels of each stage's convolutions.
-        pools: how many stages, from the first, end in a max-pooling.
+        widths: output channels of each stage's convolutions.
+        pools: number of stages, from the first, that end in a max-pooling.
         hidden: widths of the dense layers before the logits; empty for none.
-        dropout: the share of features left out after each of them, in training.
-        style: see `kblocks.style`; the dense layers have no normalisation.
+        dropout: dropout rate after each of them.
+        style: style of all layers, but the dense layers have no normalisation.
     """
 
     depths: tuple[int, ...]
@@ -34,23 +37,23 @@ class VGG:
     style: Style = kb.PLAIN
 
 
-_LARGE = {"input_shape": (224, 224, 3), "classes": 1000}
+_imagenet = partial(Variant, input_shape=(224, 224, 3), classes=1000)
 _PAPER = "Simonyan and Zisserman 2014, arXiv 1409.1556, Tables 1 and 2"
 _BIASES = "no bias beside a normalisation, {} parameters fewer than in torchvision"
 
 VARIANTS = {
-    "vgg16": Variant(
-        VGG(depths=(2, 2, 3, 3, 3)), **_LARGE, params=138_357_544, macs=15_470_264_320,
+    "vgg16": _imagenet(
+        VGG(depths=(2, 2, 3, 3, 3)), params=138_357_544, macs=15_470_264_320,
         source=f"{_PAPER}: D, 138 M", keras=keras.applications.VGG16, preprocessing="caffe"),
-    "vgg19": Variant(
-        VGG(depths=(2, 2, 4, 4, 4)), **_LARGE, params=143_667_240, macs=19_632_062_464,
+    "vgg19": _imagenet(
+        VGG(depths=(2, 2, 4, 4, 4)), params=143_667_240, macs=19_632_062_464,
         source=f"{_PAPER}: E, 144 M", keras=keras.applications.VGG19, preprocessing="caffe"),
-    "vgg16_bn": Variant(
-        VGG(depths=(2, 2, 3, 3, 3), style=kb.RELU_BN), **_LARGE, params=138_361_768, macs=15_470_264_320,
+    "vgg16_bn": _imagenet(
+        VGG(depths=(2, 2, 3, 3, 3), style=kb.RELU_BN), params=138_361_768, macs=15_470_264_320,
         source=f"{_PAPER}: D, with batch normalisation; 138,365,992 in torchvision",
         departures=_BIASES.format("4,224")),
-    "vgg19_bn": Variant(
-        VGG(depths=(2, 2, 4, 4, 4), style=kb.RELU_BN), **_LARGE, params=143_672_744, macs=19_632_062_464,
+    "vgg19_bn": _imagenet(
+        VGG(depths=(2, 2, 4, 4, 4), style=kb.RELU_BN), params=143_672_744, macs=19_632_062_464,
         source=f"{_PAPER}: E, with batch normalisation; 143,678,248 in torchvision",
         departures=_BIASES.format("5,504")),
     "vgg_tiny": Variant(
@@ -60,7 +63,7 @@ VARIANTS = {
 
 
 def backbone(x: KerasTensor, spec: VGG, *, name: str | None = None) -> KerasTensor:
-    """The last stage's features, pooled.
+    """The features of the last stage, after its pooling.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -68,7 +71,7 @@ def backbone(x: KerasTensor, spec: VGG, *, name: str | None = None) -> KerasTens
         name: the prefix of the layers.
 
     Returns:
-        `(batch, height // s, width // s, spec.widths[-1])` with `s` 2 to the power of the poolings.
+        `(batch, height // s, width // s, spec.widths[-1])` with `s = 2 ** spec.pools`.
 
     Raises:
         ValueError: `x` is not of rank 4 or too small for the poolings, `depths` and `widths` differ in length, or there
@@ -77,7 +80,7 @@ def backbone(x: KerasTensor, spec: VGG, *, name: str | None = None) -> KerasTens
     check_depths(spec.depths, spec.widths)
     check.choice(spec.pools, range(len(spec.depths) + 1), "pools")
     check.rank(x, 4)
-    check.min_size(x, 2**spec.pools, f"{spec.pools} poolings", " (`pools=` takes fewer)")
+    check.min_size(x, 2**spec.pools, f"{spec.pools} poolings", " (use fewer `pools=`)")
     part = scope(name, "vgg")
     valid = replace(spec.style, padding="valid")
     for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
@@ -87,6 +90,14 @@ def backbone(x: KerasTensor, spec: VGG, *, name: str | None = None) -> KerasTens
         if i <= spec.pools:
             x = kb.pool.max_pool(x, 2, stride=2, style=valid, name=part(f"stage{i}_pool"))
     return x
+
+
+def head(x: KerasTensor, spec: VGG, classes: int, pooling: str | None, /) -> KerasTensor:
+    """Dense layers and logits."""
+    if classes and spec.hidden:
+        x, pooling = pool(x, pooling or "flatten"), None
+        x = kb.mlp.mlp(x, spec.hidden, dropout=spec.dropout, style=replace(spec.style, norm=None), name="hidden")
+    return classify(x, spec, classes, pooling, default="flatten", dropout=0.0)
 
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
@@ -100,10 +111,4 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-def build(spec: VGG, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head; the dense layers belong to the head."""
-    x = backbone(inputs[0], spec, name="")
-    if classes and spec.hidden:
-        x, pooling = kb.pool.global_pool(x, pooling or "flatten", name="pool"), None
-        x = kb.mlp.mlp(x, spec.hidden, dropout=spec.dropout, style=replace(spec.style, norm=None), name="hidden")
-    return classify(x, classes, pooling, style=spec.style, default="flatten")
+FAMILY = Family("vgg", VARIANTS, backbone, head, keras_names=keras_names, downsampling="pools")

@@ -1,4 +1,4 @@
-"""Xception: a stem, residual units of separable convolutions in four stages, two more such convolutions, and a mean."""
+"""Xception: a stem, four stages of residual units of separable convolutions, two more such convolutions, logits."""
 
 import re
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.dilation import replace_strides
-from architectures.porting import numbered
-from architectures.variant import Variant, check_depths, classify
+from architectures.common.dilation import replace_strides
+from architectures.common.family import Family, Variant
+from architectures.common.stages import check_depths
+from architectures.weights.names import numbered
 from kblocks import Style
 from kblocks.compose import drop_path_schedule
 from kblocks.contracts import Stem
@@ -25,20 +26,20 @@ STYLE = replace(kb.RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Xception:
-    """What can be turned.
+    """Configuration.
 
     Attributes:
-        depths: number of units of each stage; the first of each has two convolutions and halves the image, the others
-            have three.
-        widths: channels that come out of each stage.
-        top: channels of the separable convolutions after the last stage.
-        stem: a function `(x, filters, *, style, name) -> tensor`.
-        stem_filters: channels that come out of the stem.
-        output_stride: what the image is divided by at most; a dilation replaces the last stride, but no other, as the
-            poolings that have them can't be dilated. `None` for all.
-        drop_path: the last unit's rate; those before rise to it linearly.
-        dropout: the share of features left out before the logits, in training.
-        style: see `kblocks.style`.
+        depths: number of units of each stage; the first of each has two convolutions and a stride of 2, the others
+            have three convolutions.
+        widths: output channels of each stage.
+        top: output channels of the separable convolutions after the last stage.
+        stem: the layers before the first stage.
+        stem_filters: output channels of the stem.
+        output_stride: total stride of the network. A dilation replaces the last stride alone, as the poolings that have
+            the others have no dilation. `None` to replace none.
+        drop_path: stochastic-depth rate of the last unit; the rates rise linearly from 0 at the first.
+        dropout: dropout rate before the logits.
+        style: style of all layers.
     """
 
     depths: tuple[int, ...] = (1, 1, 9, 1)
@@ -77,21 +78,19 @@ def backbone(x: KerasTensor, spec: Xception, *, name: str | None = None) -> Kera
 
     Raises:
         ValueError: `x` is not of rank 4 or too small for the stem, `depths` and `widths` differ in length, or the
-            output stride is not one that the network can have.
+            output stride is not one of the network's.
     """
     check_depths(spec.depths, spec.widths)
     part = scope(name, "xception")
     rates = drop_path_schedule(spec.drop_path, spec.depths)
-    dilations = replace_strides(spec, [2] * len(spec.depths), x, spec.stem_filters)
-    if max(dilations) > 2:
-        raise ValueError(f"`output_stride` must leave all strides but the last; got {spec.output_stride}")
+    dilations = replace_strides(spec, [2] * len(spec.depths), x, spec.stem_filters, most=1)
     x = spec.stem(x, spec.stem_filters, style=spec.style, name=part("stem"))
     for i, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), 1):
         # 74 × 74 × 128, 37 × 37 × 256, 19 × 19 × 728, 10 × 10 × 1024
         for j in range(1, depth + 1):
-            # The stem has activated what the first unit gets.
-            halving = partial(separable, stride=2, depth=2, activate_first=i > 1, widen_last=i == len(spec.depths))
-            unit = partial(halving if j == 1 else separable, dilation=dilations[i - 1])
+            # The output of the stem is activated already.
+            first = partial(separable, stride=2, depth=2, activate_first=i > 1, widen_last=i == len(spec.depths))
+            unit = partial(first if j == 1 else separable, dilation=dilations[i - 1])
             x = unit(x, width, drop_path=rates[i - 1][j - 1], style=spec.style, name=part(f"stage{i}_unit{j}"))
     for j, width in enumerate(spec.top, 1):  # 10 × 10 × 1536, 10 × 10 × 2048
         x = separable_norm_act(x, width, dilation=dilations[-1], style=spec.style, name=part(f"top{j}"))
@@ -99,7 +98,7 @@ def backbone(x: KerasTensor, spec: Xception, *, name: str | None = None) -> Kera
 
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
-    """The layer of keras.applications' network for each of ours; there the stem, each unit and the top are a block."""
+    """For each of our layers its counterpart in keras.applications, whose blocks are stem, units and top."""
     found = {"logits": "predictions"}
     units = [tuple(map(int, match)) for match in re.findall(r"stage(\d)_unit(\d+)_conv1\b", " ".join(names))]
     for name in names:
@@ -113,7 +112,7 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
         else:
             continue
         found[name] = f"block{block}_{conv}{'_bn' if norm else ''}"
-    # The shortcuts alone have names that Keras gave.
+    # Only the shortcuts have automatic names.
     for suffix, kind, prefix in (
         ("shortcut", keras.layers.Conv2D, "conv2d"),
         ("shortcut_norm", keras.layers.BatchNormalization, "batch_normalization"),
@@ -123,6 +122,4 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-def build(spec: Xception, inputs: Sequence[KerasTensor], classes: int, pooling: str | None) -> KerasTensor:
-    """Backbone and head."""
-    return classify(backbone(inputs[0], spec, name=""), classes, pooling, style=spec.style, dropout=spec.dropout)
+FAMILY = Family("xception", VARIANTS, backbone, keras_names=keras_names, downsampling="stem")

@@ -6,134 +6,136 @@
 
 Peers are `fit`, plain `model.fit` of the same network; `torch` and `torch_compile`, the network written by hand in
 PyTorch, eager and compiled; `timm:NAME`; and `keras_applications:NAME`, on our own engine. Both sides have the same
-batches, precision and data on the device, and neither is timed before both are known to have as many parameters. With
-`fit`, which does not augment, our side does not either.
+batches, precision and data on the device, and neither is timed before both are known to have the same number of
+parameters. With `fit`, which does not augment, our side does not either.
 
-All other flags are those of benchmarks.throughput. The ratio is of the medians, ours over the peer's, with what
-benchmarks.compare says of it; `--fail_below` ends with status 2 as there. `--out` gets the record of each run when it
-ends, and one more for the comparison.
+All other flags are those of benchmarks.throughput. The ratio is of the medians, ours over the peer's, tested as in
+benchmarks.compare; `--fail_below` ends with status 2 as there. `--out` gets the record of each run when it ends, and
+one more for the comparison.
 """
 
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-# This process starts others and computes nothing: a backend that saw the GPU would keep its memory from them.
-ENVIRONMENT = dict(os.environ)
-os.environ |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-
-from benchmarks import throughput  # noqa: E402, first: it imports Keras
-
-# isort: split
-from benchmarks import compare, records  # noqa: E402, F401, of compare its flag
-from benchmarks.cli import job as options  # noqa: E402
-from benchmarks.cli.launch import launch  # noqa: E402
-from benchmarks.peers import keras_applications as peers  # noqa: E402
-from benchmarks.reporting import significance  # noqa: E402
-from benchmarks.terminal import console  # noqa: E402
-from benchmarks.terminal.errors import UsageError, do_each  # noqa: E402
+from benchmarks import compare, peers, records, throughput  # noqa: F401, of compare its flags
+from benchmarks.cli import options
+from benchmarks.cli.launch import launch
+from benchmarks.reporting import significance
+from benchmarks.terminal import console, parent
+from benchmarks.terminal.errors import UsageError, do_each
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(throughput)
 flags.declare_key_flag("fail_below")
-flags.DEFINE_integer("runs", 5, "Runs of each side; below five nothing can be told of their difference.", lower_bound=1)
+flags.DEFINE_integer("runs", 5, "Runs of each side; with fewer than five no difference can be shown.", lower_bound=1)
 
-PEERS = ("fit", "torch", "torch_compile", "timm:NAME", f"{peers.PREFIX}NAME")
 ACROSS = ("input", "peer", "backend", "jit")
-"""What the sides may differ in."""
+"""Fields in which the sides may differ."""
+OWN = ("peer", "runs", "out", "fail_below", "across", "peak")
+"""Flags that are not passed on to the runs."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side: the flags of benchmarks.throughput, and its environment variables."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
 
 
 def main() -> None:
     """Runs both sides in turns, prints the ratio, writes the records."""
     ours, theirs = sides()
-    sides_records: tuple[list[dict[str, Any]], ...] = ([], [])
-    what = f"{FLAGS.arch or 'resnet20'} against {FLAGS.peer}"
-    with tempfile.TemporaryDirectory() as folder, console.progress(what, 2 * FLAGS.runs) as advance:
+    found: dict[str, list[dict[str, Any]]] = {ours.name: [], theirs.name: []}
+    title = f"{FLAGS.arch or FLAGS.model or throughput.ARCH} against {FLAGS.peer}"
+    with tempfile.TemporaryDirectory() as folder, console.progress(title, 2 * FLAGS.runs) as advance:
         for turn in range(FLAGS.runs):
             # The peer first: it refuses before it times anything. Then the first of one round is the last of the next.
-            for side in (1, 0) if turn % 2 == 0 else (0, 1):
-                arguments, environment = (ours, theirs)[side]
-                # The device's own peak is the same in each run.
-                record = run([*arguments, "--peak" if FLAGS.peak and turn == 0 else "--nopeak"], environment, folder)
-                sides_records[side].append(record)
+            for side in (theirs, ours) if turn % 2 == 0 else (ours, theirs):
+                # The peak of the device is the same in each run.
+                record = run(side, ["--peak" if FLAGS.peak and turn == 0 else "--nopeak"], Path(folder, "run.jsonl"))
+                found[side.name].append(record)
                 if FLAGS.out:
                     records.append(FLAGS.out, record)
-                advance(1, f"{('ours', 'peer')[side]} {record['images_per_second']:,.0f} images/s")
-    both = (significance.sides(name, sides_records[side], ACROSS) for name, side in (("the peer", 1), ("our side", 0)))
-    (row,) = significance.judge(significance.pair(*both, ACROSS))
-    record = summary(row, *(side[0] for side in sides_records))
+                advance(1, f"{side.name} {record['images_per_second']:,.0f} images/s")
+    a, b = (significance.sides(side.name, found[side.name], ACROSS) for side in (theirs, ours))
+    (row,) = significance.judge(significance.pair(a, b, ACROSS))
+    record = summary(row, found[ours.name][0], found[theirs.name][0])
     do_each(lambda: records.append(FLAGS.out, record) if FLAGS.out else None, lambda: show(record))
     if FLAGS.fail_below is not None and significance.fails(row, FLAGS.fail_below):
         console.say(f"failed: the ratio is below --fail_below={FLAGS.fail_below:g}")
         raise SystemExit(2)
 
 
-def sides() -> tuple[tuple[list[str], dict[str, str]], tuple[list[str], dict[str, str]]]:
-    """Flags and environment of our side and of the peer's.
+def sides() -> tuple[Side, Side]:
+    """Our side and the peer's.
 
     Raises:
-        UsageError: the flags don't fit together.
+        UsageError: the flags contradict each other; nothing has been run.
     """
-    peer = FLAGS.peer
-    if peer is None:
-        raise UsageError(f"--peer must be given, one of {', '.join(PEERS)}")
-    if not peer.startswith(("timm:", peers.PREFIX)):
-        options.choose("peer", peer, PEERS)
-    if FLAGS.batch_size == "max" or FLAGS.trace is not None:
+    if FLAGS.peer is None:
+        raise UsageError(f"--peer must be given, one of {', '.join(peers.VERSUS)}")
+    peer = peers.find(FLAGS.peer)
+    if FLAGS.trace is not None or FLAGS.batch_size == "max":
         raise UsageError("--batch_size=max and --trace are for python -m benchmarks.throughput")
-    if FLAGS.input == "fit" or (FLAGS.input == "stream" and not peer.startswith(peers.PREFIX)):
-        raise UsageError(f"--peer={peer} takes our side with --input=resident; got {FLAGS.input}")
-    if peer == "fit" and FLAGS.augment:
-        raise UsageError("--peer=fit does not augment, so that --augment would compare different work")
+    size, mode = options.batch_size(FLAGS.batch_size), options.choose("mode", FLAGS.mode, options.MODES)
+    settings = options.read(batch_size=size, mode=mode)
+    if settings.input not in peer.inputs:
+        raise UsageError(
+            f"--peer={peer.name} takes our side with --input={' or '.join(peer.inputs)}; got {settings.input}"
+        )
+    if settings.augment and not peer.augments:
+        raise UsageError(f"--peer={peer.name} does not augment, so that --augment would compare different work")
+    if peer.name.startswith("torch"):
+        peers.check_network("torch", settings.network or throughput.ARCH)
     significance.check_floor(FLAGS.fail_below)
     if FLAGS.runs >= significance.RUNS:
         significance.check_scipy()
-    FLAGS.peer = None
-    throughput.check()
-    FLAGS.peer = peer
-
-    shared = given(("peer", "runs", "out", "fail_below", "across", "peak"))
-    ours, theirs, environment = list(shared), list(shared), dict(ENVIRONMENT)
-    if peer == "fit":
-        ours += ["--noaugment"] * (FLAGS.dataset != "synthetic")
-        theirs = [*ours, "--input=fit"]
-    elif peer in ("torch", "torch_compile"):
-        theirs += ["--peer=torch", f"--jit={'on' if peer == 'torch_compile' else 'off'}"]
-    else:
-        theirs += [f"--peer={peer}"]
-    if peer.startswith(("torch", "timm:")):
-        environment["KERAS_BACKEND"] = "torch"
-    return (ours, ENVIRONMENT), (theirs, environment)
+    shared = given(OWN)
+    if not peer.augments and settings.dataset != "synthetic":
+        shared.append("--noaugment")
+    ours = Side("ours", shared, parent.tied())
+    backend = {} if peer.backend is None else {"KERAS_BACKEND": peer.backend}
+    return ours, Side("peer", [*shared, *peer.flags], {**ours.environment, **backend})
 
 
 def given(without: Sequence[str]) -> list[str]:
-    """The flags of this command line but for some, to be handed on."""
+    """The flags of this command line except some, to be passed on."""
     keys = {flag.name for flag in FLAGS.get_key_flags_for_module(sys.modules[__name__])}
     found = [FLAGS[key] for key in sorted(keys.difference(without)) if FLAGS[key].present]
     return [line for flag in found for line in flag.serialize().splitlines()]
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> dict[str, Any]:
-    """The record of one run in a process of its own.
+def run(side: Side, flags: Sequence[str], path: Path) -> dict[str, Any]:
+    """The record of one run in a process of its own; it names this command as its parent.
 
     Raises:
-        UsageError: it failed; its own words are told.
+        UsageError: the run failed, with its own message.
     """
-    path = Path(folder, "run")
     path.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "benchmarks.throughput", *arguments, f"--out={path}"]
-    answer = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
+    command = ["benchmarks.throughput", *side.arguments, *flags]
+    answer = subprocess.run(
+        [sys.executable, "-m", *command, f"--out={path}"],
+        env=dict(side.environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if answer.returncode:
-        told = answer.stderr.strip().splitlines() or [f"it ended with status {answer.returncode}"]
-        raise UsageError(f"{' '.join(command[2:-1])}: {told[-1].removeprefix('error: ')}")
+        lines = answer.stderr.strip().splitlines() or [f"it ended with status {answer.returncode}"]
+        raise UsageError(f"{' '.join(command)}: {lines[-1].removeprefix('error: ')}")
     ((record,),) = records.gather([str(path)])
+    record["environment"]["command"].remove(f"--out={path}")
+    record["environment"]["parent_command"] = [Path(sys.argv[0]).name, *sys.argv[1:]]
     return record
 
 
@@ -144,6 +146,7 @@ def summary(row: significance.Row, ours: Mapping[str, Any], theirs: Mapping[str,
     return {
         **{field: ours[field] for field in shared},
         "script": "versus",
+        "status": "ok",
         "peer": FLAGS.peer,
         "backend": ours["backend"],
         "jit": ours["jit"],
@@ -162,19 +165,19 @@ def summary(row: significance.Row, ours: Mapping[str, Any], theirs: Mapping[str,
 
 
 def show(record: Mapping[str, Any]) -> None:
-    """Prints the comparison."""
+    """Prints the comparison as a table."""
     low, high, p_value = (record[key] for key in ("ratio_low", "ratio_high", "p_value"))
     ours, theirs = record["trainable_params"], record["peer_trainable_params"]
     console.table(
         f"{record['arch']} on {record['dataset']}, {record['mode']} in batches of {record['batch_size']}, "
-        f"{record['dtype_policy']}: {record['runs']} runs a side, in turns",
+        f"{record['dtype_policy']}: {record['runs']} runs per side, in turns",
         {
-            "parameters, on both sides": f"{ours:,}" + (f" ({theirs:,} with idle biases)" if ours != theirs else ""),
+            "parameters, on both sides": f"{ours:,}" + (f" ({theirs:,} with unused biases)" if ours != theirs else ""),
             f"ours, {record['backend']}": f"{record['images_per_second']:,.0f} images/s",
             record["peer"]: f"{record['peer_images_per_second']:,.0f} images/s",
             "ratio of the medians": f"{record['ratio']:.3f}",
-            "95 % interval": "too few runs" if low is None else f"{low:.3f} to {high:.3f}",
-            "Mann–Whitney U": "too few runs" if p_value is None else f"p = {p_value:.2g}",
+            "95 % confidence interval": "too few runs" if low is None else f"{low:.3f} to {high:.3f}",
+            "Mann–Whitney U test": "too few runs" if p_value is None else f"p = {p_value:.2g}",
             "device": records.describe(record),
         },
     )

@@ -1,6 +1,6 @@
-"""Attention over channels: a factor between 0 and 1 for each, learned from the whole image.
+"""Channel attention: each channel is multiplied by a factor computed from the whole image.
 
-An attention is a function `(x, *, style, name) -> tensor` of `x`'s shape, so that it stands in any unit that takes one:
+An attention is an argument of many units:
 
     se_resnet = partial(bottleneck, attention=squeeze_excite)
     mobilenet_v3 = partial(squeeze_excite, ratio=1/4, divisor=8, activation=relu, gate=hard_sigmoid)
@@ -17,6 +17,12 @@ from kblocks.naming import scope
 from kblocks.rounding import make_divisible
 from kblocks.style import RELU_BN, Style, sigmoid
 
+__all__ = ["squeeze_excite"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def squeeze_excite(
     x: KerasTensor,
@@ -28,22 +34,21 @@ def squeeze_excite(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`x · gate(W2 act(W1 mean(x) + b1) + b2)`, with the mean of all positions and one factor a channel.
+    """`x · gate(W2 act(W1 mean(x) + b1) + b2)`, with the mean over all positions and one factor per channel.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        ratio: width between the two matrices, as a share of the channels.
-        divisor: that width is rounded to a multiple of it, see `kblocks.rounding.make_divisible`.
-        activation: a function `(x, *, name) -> tensor` between the two matrices; `None` for the style's.
-        gate: a function `(x, *, name) -> tensor` that makes the factors, as `sigmoid` and `hard_sigmoid`.
-        style: see `kblocks.style`; its normalisation is not read.
-        name: the prefix of the layers.
+        ratio: output channels of `W1`, as a share of the input channels.
+        divisor: they are rounded to a multiple of it, see `kblocks.rounding.make_divisible`.
+        activation: activation after `W1`; `None` for the style's.
+        gate: activation after `W2`, such as `sigmoid` and `hard_sigmoid`.
+        style: its normalisation is not used.
 
     Returns:
-        A tensor of `x`'s shape.
+        A tensor of the shape of `x`.
 
     Raises:
-        ValueError: `x` is not of rank 4, `ratio` is not a positive number, or `divisor` not a positive integer.
+        ValueError: `ratio` is not a positive number, or `divisor` is not a positive integer.
+        TypeError: `activation` or `gate` is not a function `(x, *, name) -> tensor`.
 
     Source: Hu, Shen and Sun, "Squeeze-and-Excitation Networks", 2017, arXiv 1709.01507, Figure 2 and equation 3.
 

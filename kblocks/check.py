@@ -141,3 +141,13 @@ def joinable(values: Any, argument: str, *, free_axis: int | None = None) -> Non
         len({shape[axis] for shape in shapes} - {None}) > 1 for axis in range(rank) if axis != free
     ):
         raise ValueError(f"`{argument}` must {rule}; got {', '.join(map(str, shapes))}")
+
+
+def widths(**branches: tuple[Any, int]) -> None:
+    """Raise unless each argument holds the widths of its branch; of `argument=(value, count)`, `count` of them."""
+    forms = {2: "a pair of widths (reduction, out)", 3: "three widths (reduction, middle, out)"}
+    for argument, (value, count) in branches.items():
+        if count > 1 and not (isinstance(value, list | tuple) and len(value) == count):
+            raise ValueError(f"`{argument}` must be {forms[count]}; got {value!r}")
+        for width in value if count > 1 else (value,):
+            positive(width, argument)

@@ -1,4 +1,4 @@
-"""ConvNeXt: a depthwise convolution mixes positions, two dense layers mix channels, and what comes out is added."""
+"""ConvNeXt: a residual unit of a depthwise convolution and two dense layers, and the downsampling between stages."""
 
 from dataclasses import replace
 
@@ -9,6 +9,12 @@ from kblocks.conv import conv, depthwise_conv
 from kblocks.mlp import dense_norm_act
 from kblocks.naming import resolve, scope
 from kblocks.style import GELU_LN, Style, normalize
+
+__all__ = ["block", "downsample"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def block(
@@ -23,25 +29,21 @@ def block(
     style: Style = GELU_LN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`x + γ W₂ act(W₁ norm(W_c ∗ x_c))`; where the shape changes, of `downsample(x)` in place of `x`.
+    """`x + γ W₂ act(W₁ norm(W_c ∗ x_c))`, with `downsample(x)` in place of `x` where the shape changes.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of the downsampling, in pixels.
-        kernel_size: side of the depthwise convolution's kernel, in pixels.
-        expansion: channels between the two dense layers, in units of `filters`.
-        layer_scale: what each factor `γ` of the residual's channels begins at; `None` for no factors.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        filters: output channels.
+        stride: stride of the downsampling.
+        kernel_size: size of the depthwise kernel.
+        expansion: channels between the two dense layers, as a multiple of `filters`.
+        layer_scale: initial value of `γ`, one factor per channel; `None` for no `γ`.
+        drop_path: stochastic-depth (drop-path) rate.
 
     Returns:
         `(batch, height // stride, width // stride, filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or smaller than the stride, a size is not a positive integer, or `drop_path` is
-            not at least 0 and below 1.
+        ValueError: `x` is smaller than the stride, a size is not a positive integer, or `drop_path` is not in [0, 1).
 
     Source: Liu et al., "A ConvNet for the 2020s", 2022, arXiv 2201.03545, Figure 4; `layer_scale` from Table 5.
 
@@ -74,20 +76,17 @@ def block(
 def downsample(
     x: KerasTensor, filters: int, *, stride: int = 2, style: Style = GELU_LN, name: str | None = None
 ) -> KerasTensor:
-    """`W ∗ norm(x)`, a convolution of windows that do not overlap.
+    """`W ∗ norm(x)`, an unpadded convolution with non-overlapping windows.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: side and step of the windows, in pixels; what does not fill a window is left out.
-        style: see `kblocks.style`.
-        name: the convolution's name, and the prefix of the normalisation.
+        filters: output channels.
+        stride: kernel size and stride.
 
     Returns:
         `(batch, height // stride, width // stride, filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or smaller than the stride, or a size is not a positive integer.
+        ValueError: `x` is smaller than the stride, or a size is not a positive integer.
 
     Source: Liu et al., "A ConvNet for the 2020s", 2022, arXiv 2201.03545, section 2.6.
 

@@ -1,6 +1,6 @@
-"""Dense blocks: each layer sees the outputs of all layers before it, side by side.
+"""DenseNet's blocks: each layer's input is the concatenation of all previous outputs.
 
-The width grows by as many channels a layer as it adds, its `growth`, and a transition between two blocks narrows it.
+Each layer adds `growth` channels; a transition between two blocks reduces the channels and halves the size.
 """
 
 import math
@@ -15,6 +15,12 @@ from kblocks.naming import scope
 from kblocks.pool import avg_pool
 from kblocks.style import RELU_BN, Style
 
+__all__ = ["dense_block", "dense_layer", "transition"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def dense_layer(
     x: KerasTensor,
@@ -28,21 +34,18 @@ def dense_layer(
     """`[x, conv3×3(act(norm(conv1×1(act(norm(x))))))]`; without the 1×1 convolution `[x, conv3×3(act(norm(x)))]`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        growth: channels that are added.
-        expansion: width of the 1×1 convolution, as a multiple of `growth`; `None` to leave it out.
-        dropout: the share of features left out after each convolution in training.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        growth: number of channels added.
+        expansion: width of the 1×1 convolution, as a multiple of `growth`; `None` for no 1×1 convolution.
+        dropout: dropout rate after each convolution.
 
     Returns:
-        `(batch, height, width, channels + growth)`, the first channels those of `x`.
+        `(batch, height, width, channels + growth)`; the first channels are those of `x`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, or `dropout` is not at least 0 and below 1.
+        ValueError: a size is not a positive integer, or `dropout` is not in [0, 1).
 
     Source: Huang et al., "Densely Connected Convolutional Networks", 2016, arXiv 1608.06993, section 3; with the 1×1
-    convolution its DenseNet-B.
+    convolution, DenseNet-B.
 
     >>> from keras import Input
     >>> dense_layer(Input((56, 56, 64)), 32).shape
@@ -55,9 +58,9 @@ def dense_layer(
     if expansion is not None:
         check.positive(expansion, "expansion")
         y = norm_act_conv(y, expansion * growth, 1, style=style, name=part("conv1"))
-        y = _drop(y, dropout, part("dropout1"))
+        y = _dropout(y, dropout, part("dropout1"))
     y = norm_act_conv(y, growth, 3, style=style, name=part("conv2"))
-    y = _drop(y, dropout, part("dropout2"))
+    y = _dropout(y, dropout, part("dropout2"))
     return concat([x, y], name=part("out"))
 
 
@@ -71,22 +74,19 @@ def dense_block(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`[x, y1, y2, …]`, where each `y` is made of all that stands before it.
+    """`depth` dense layers in sequence: `[x, y1, y2, …]`, where the input of `y_n` is `[x, y1, …, y_(n−1)]`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        depth: number of dense layers.
-        growth: channels that each of them adds.
-        expansion: width of their 1×1 convolutions, as a multiple of `growth`; `None` to leave them out.
-        dropout: the share of features left out after each convolution in training.
-        style: see `kblocks.style`.
-        name: the prefix; the layers get `{name}_unit1`, `{name}_unit2`, …
+        depth: number of dense layers, which are called `{name}_unit1`, `{name}_unit2`, …
+        growth: see `dense_layer`.
+        expansion: see `dense_layer`.
+        dropout: see `dense_layer`.
 
     Returns:
-        `(batch, height, width, channels + depth · growth)`, the first channels those of `x`.
+        `(batch, height, width, channels + depth · growth)`; the first channels are those of `x`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, or `dropout` is not at least 0 and below 1.
+        ValueError: a size is not a positive integer, or `dropout` is not in [0, 1).
 
     Source: Huang et al., "Densely Connected Convolutional Networks", 2016, arXiv 1608.06993, Figure 1.
 
@@ -113,20 +113,18 @@ def transition(
 
     Args:
         x: `(batch, height, width, channels)`, at least 2×2.
-        compression: the share of the channels that come out.
-        dropout: the share of features left out after the convolution in training.
-        style: see `kblocks.style`; the pooling takes no padding.
-        name: the prefix of the layers.
+        compression: output channels as a share of the input channels.
+        dropout: dropout rate after the convolution.
 
     Returns:
         `(batch, height // 2, width // 2, floor(compression · channels))`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or smaller than 2×2, no channel is left, or `dropout` is not at least 0 and
-            below 1.
+        ValueError: `x` is smaller than 2×2, the output channels are none or more than the input's, or `dropout` is not
+            in [0, 1).
 
     Source: Huang et al., "Densely Connected Convolutional Networks", 2016, arXiv 1608.06993, section 3; with a
-    compression its DenseNet-C.
+    compression below 1, DenseNet-C.
 
     >>> from keras import Input
     >>> transition(Input((56, 56, 256))).shape
@@ -141,10 +139,10 @@ def transition(
         )
     part = scope(name, "transition")
     x = norm_act_conv(x, filters, 1, style=style, name=part("conv"))
-    x = _drop(x, dropout, part("dropout"))
+    x = _dropout(x, dropout, part("dropout"))
     return avg_pool(x, 2, stride=2, style=replace(style, padding="valid"), name=part("out"))
 
 
-def _drop(x: KerasTensor, rate: float, name: str) -> KerasTensor:
+def _dropout(x: KerasTensor, rate: float, name: str) -> KerasTensor:
     check.fraction(rate, "dropout")
     return layers.Dropout(rate, name=name)(x) if rate else x

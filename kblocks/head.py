@@ -1,4 +1,4 @@
-"""Heads: from features to logits, float32 under every dtype policy and without a softmax."""
+"""Heads: from features to logits, without a softmax and in float32 under every dtype policy."""
 
 from dataclasses import replace
 
@@ -10,6 +10,12 @@ from kblocks.mlp import dense_norm_act
 from kblocks.naming import scope
 from kblocks.pool import global_pool
 from kblocks.style import RELU_BN, Style
+
+__all__ = ["auxiliary", "classifier", "logits"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def classifier(
@@ -27,16 +33,15 @@ def classifier(
         x: `(batch, height, width, channels)`, `(batch, tokens, channels)` or `(batch, features)`.
         classes: number of logits.
         pooling: `"avg"`, `"max"` or `"flatten"`, see `kblocks.pool.global_pool`.
-        dropout: the share of features left out in training.
+        dropout: dropout rate.
         style: see `logits`.
-        name: the prefix of `pool`, `dropout` and `logits`.
 
     Returns:
         `(batch, classes)`, float32.
 
     Raises:
-        ValueError: `classes` is not a positive integer, `pooling` is none of the three, or `dropout` is not at
-            least 0 and below 1.
+        ValueError: `classes` is not a positive integer, `pooling` is not one of the three, or `dropout` is not in
+            [0, 1).
 
     >>> from keras import Input
     >>> classifier(Input((8, 8, 64)), 10).shape
@@ -58,14 +63,13 @@ def logits(x: KerasTensor, classes: int, *, style: Style = RELU_BN, name: str | 
     Args:
         x: `(batch, features)`.
         classes: number of logits.
-        style: its regulariser is read; the kernel begins at Glorot's, as nothing is activated behind it.
-        name: the layer's name.
+        style: only its regulariser is used; the kernel's initialiser is Glorot's, as no activation follows.
 
     Returns:
         `(batch, classes)`, float32.
 
     Raises:
-        ValueError: `x` is not of rank 2, or `classes` is not a positive integer.
+        ValueError: `x` does not have rank 2, or `classes` is not a positive integer.
 
     >>> from keras import Input
     >>> logits(Input((64,)), 10).shape
@@ -79,21 +83,18 @@ def logits(x: KerasTensor, classes: int, *, style: Style = RELU_BN, name: str | 
 def auxiliary(
     x: KerasTensor, classes: int, *, dropout: float = 0.7, style: Style = RELU_BN, name: str | None = None
 ) -> KerasTensor:
-    """`avgpool5×5/3 → conv1×1, 128 → dense 1024 → dropout → logits`: a second opinion from the middle of a network.
+    """An auxiliary classifier: `avgpool5×5/3 → conv1×1, 128 → dense, 1024 → dropout → logits`.
 
     Args:
-        x: `(batch, height, width, channels)`, sizes known; where they are below 5 the mean of all positions is taken.
+        x: `(batch, height, width, channels)` with known sizes, which limit the pooling window.
         classes: number of logits.
-        dropout: the share of features left out in training.
-        style: see `kblocks.style`; of the logits see `logits`.
-        name: the prefix of the layers.
+        dropout: dropout rate.
 
     Returns:
         `(batch, classes)`, float32.
 
     Raises:
-        ValueError: `x` is not of rank 4 with known sizes, `classes` is not a positive integer, or `dropout` is
-            not at least 0 and below 1.
+        ValueError: a size of `x` is unknown, `classes` is not a positive integer, or `dropout` is not in [0, 1).
 
     Source: Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv 1409.4842, section 5.
 

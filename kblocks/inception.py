@@ -1,38 +1,80 @@
-"""Inception modules: the same input through windows of several sizes, side by side, and the results concatenated.
+"""Inception modules: parallel branches with different kernel sizes, concatenated along the channels.
 
-Each branch's widths stand in one argument, so that a network is a table of rows. `v3_a` to `v3_e` are the modules of
-Inception-v3 in its order; their branch `double` has two windows, one after the other, in place of a larger one.
+Each argument holds the widths of one branch, so that a network is a table of rows. `v3_a` to `v3_e` are the modules of
+Inception-v3 in the network's order. `branch` is for modules of your own.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from keras import KerasTensor
 
 from kblocks import check
 from kblocks.compose import concat
 from kblocks.conv import conv_norm_act
-from kblocks.naming import scope
+from kblocks.naming import resolve, scope
 from kblocks.pool import avg_pool, max_pool
 from kblocks.style import RELU_BN, Style
+
+__all__ = ["branch", "naive", "v1", "v3_a", "v3_b", "v3_c", "v3_d", "v3_e"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def branch(
+    x: KerasTensor,
+    convs: Sequence[tuple[str, int, int | tuple[int, int]]],
+    *,
+    stride: int = 1,
+    padding: str | None = None,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`conv_n(… conv_1(x))`, each convolution with normalisation and activation.
+
+    Args:
+        convs: a row `(name, filters, kernel size)` for each convolution; the first layer is called `{name}_{row name}`.
+        stride: stride of the last convolution.
+        padding: padding of the last convolution; `None` for the style's.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters of the last convolution)`.
+
+    Raises:
+        ValueError: `convs` is empty, or a size is not a positive integer.
+
+    >>> from keras import Input
+    >>> branch(Input((28, 28, 192)), [("reduce", 96, 1), ("3x3", 128, 3)]).shape
+    (None, 28, 28, 128)
+    """
+    check.rank(x, 4)
+    part = scope(name, "inception_branch")
+    if not isinstance(convs, list | tuple) or not convs:
+        raise ValueError(f"`convs` must be a list or tuple of rows (name, filters, kernel size); got {convs!r}")
+    *first, (last, filters, kernel_size) = convs
+    for each, width, size in first:
+        x = conv_norm_act(x, width, size, style=style, name=part(each))
+    if padding is not None:
+        style = replace(style, padding=padding)
+    return conv_norm_act(x, filters, kernel_size, stride=stride, style=style, name=part(last))
 
 
 def naive(x: KerasTensor, b1: int, b3: int, b5: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
     """`[conv1×1(x), conv3×3(x), conv5×5(x), maxpool3×3(x)]`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        b1: channels out of the 1×1 branch.
-        b3: channels out of the 3×3 branch.
-        b5: channels out of the 5×5 branch.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        b1: output channels of the 1×1 branch.
+        b3: output channels of the 3×3 branch.
+        b5: output channels of the 5×5 branch.
 
     Returns:
         `(batch, height, width, b1 + b3 + b5 + channels)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, or a width is not a positive integer.
+        ValueError: a width is not a positive integer.
 
     Source: Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv 1409.4842, Figure 2 (a).
 
@@ -41,17 +83,14 @@ def naive(x: KerasTensor, b1: int, b3: int, b5: int, *, style: Style = RELU_BN, 
     (None, 28, 28, 416)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), b3=(b3, 1), b5=(b5, 1))
-    part = scope(name, "inception_naive")
-    return concat(
-        [
-            conv_norm_act(x, b1, 1, style=style, name=part("1x1")),
-            conv_norm_act(x, b3, 3, style=style, name=part("3x3")),
-            conv_norm_act(x, b5, 5, style=style, name=part("5x5")),
-            max_pool(x, 3, style=style, name=part("pool")),
-        ],
-        name=part("out"),
-    )
+    check.widths(b1=(b1, 1), b3=(b3, 1), b5=(b5, 1))
+    name = resolve(name, "inception_naive")
+    part, convs = scope(name, ""), partial(branch, style=style, name=name)
+    y1 = convs(x, [("1x1", b1, 1)])
+    y3 = convs(x, [("3x3", b3, 3)])
+    y5 = convs(x, [("5x5", b5, 5)])
+    yp = max_pool(x, 3, style=style, name=part("pool"))
+    return concat([y1, y3, y5, yp], name=part("out"))
 
 
 def v1(
@@ -67,19 +106,16 @@ def v1(
     """`[conv1×1(x), conv3×3(conv1×1(x)), conv5×5(conv1×1(x)), conv1×1(maxpool3×3(x))]`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        b1: channels out of the 1×1 branch.
-        b3: channels of the 3×3 branch, after the reduction and out.
-        b5: channels of the 5×5 branch, after the reduction and out.
-        pool: channels out of the pooling branch.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        b1: output channels of the 1×1 branch.
+        b3: channels of the 3×3 branch: reduction, output.
+        b5: channels of the 5×5 branch: reduction, output.
+        pool: output channels of the pooling branch.
 
     Returns:
         `(batch, height, width, b1 + b3[1] + b5[1] + pool)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a width is not a positive integer, or `b3` or `b5` is no pair.
+        ValueError: a width is not a positive integer, or `b3` or `b5` is not a pair.
 
     Source: Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv 1409.4842, Figure 2 (b).
 
@@ -88,15 +124,14 @@ def v1(
     (None, 28, 28, 256)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), b3=(b3, 2), b5=(b5, 2), pool=(pool, 1))
-    part = scope(name, "inception_v1")
-    y1 = conv_norm_act(x, b1, 1, style=style, name=part("1x1"))
-    y3 = conv_norm_act(x, b3[0], 1, style=style, name=part("3x3_reduce"))
-    y3 = conv_norm_act(y3, b3[1], 3, style=style, name=part("3x3"))
-    y5 = conv_norm_act(x, b5[0], 1, style=style, name=part("5x5_reduce"))
-    y5 = conv_norm_act(y5, b5[1], 5, style=style, name=part("5x5"))
+    check.widths(b1=(b1, 1), b3=(b3, 2), b5=(b5, 2), pool=(pool, 1))
+    name = resolve(name, "inception_v1")
+    part, convs = scope(name, ""), partial(branch, style=style, name=name)
+    y1 = convs(x, [("1x1", b1, 1)])
+    y3 = convs(x, [("3x3_reduce", b3[0], 1), ("3x3", b3[1], 3)])
+    y5 = convs(x, [("5x5_reduce", b5[0], 1), ("5x5", b5[1], 5)])
     yp = max_pool(x, 3, style=style, name=part("pool"))
-    yp = conv_norm_act(yp, pool, 1, style=style, name=part("pool_project"))
+    yp = convs(yp, [("pool_project", pool, 1)])
     return concat([y1, y3, y5, yp], name=part("out"))
 
 
@@ -113,38 +148,33 @@ def v3_a(
     """`[conv1×1(x), conv5×5(conv1×1(x)), conv3×3(conv3×3(conv1×1(x))), conv1×1(avgpool3×3(x))]`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        b1: channels out of the 1×1 branch.
-        b5: channels of the 5×5 branch, after the reduction and out.
-        double: channels of the branch of two 3×3, after the reduction, between them and out.
-        pool: channels out of the pooling branch.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        b1: output channels of the 1×1 branch.
+        b5: channels of the 5×5 branch: reduction, output.
+        double: channels of the branch with two 3×3 convolutions: reduction, first, output.
+        pool: output channels of the pooling branch.
 
     Returns:
         `(batch, height, width, b1 + b5[1] + double[2] + pool)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, or an argument does not hold its number of positive integers.
+        ValueError: an argument does not hold its number of positive integers.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, arXiv 1512.00567,
-    Figure 5, with a 5×5 in place of the single 3×3, as the authors' own code has it.
+    Figure 5, with a 5×5 in place of the single 3×3 convolution, as in the authors' code.
 
     >>> from keras import Input
     >>> v3_a(Input((35, 35, 192)), pool=32).shape
     (None, 35, 35, 256)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), b5=(b5, 2), double=(double, 3), pool=(pool, 1))
-    part = scope(name, "inception_v3_a")
-    y1 = conv_norm_act(x, b1, 1, style=style, name=part("1x1"))
-    y5 = conv_norm_act(x, b5[0], 1, style=style, name=part("5x5_reduce"))
-    y5 = conv_norm_act(y5, b5[1], 5, style=style, name=part("5x5"))
-    yd = conv_norm_act(x, double[0], 1, style=style, name=part("double_reduce"))
-    yd = conv_norm_act(yd, double[1], 3, style=style, name=part("double1"))
-    yd = conv_norm_act(yd, double[2], 3, style=style, name=part("double2"))
+    check.widths(b1=(b1, 1), b5=(b5, 2), double=(double, 3), pool=(pool, 1))
+    name = resolve(name, "inception_v3_a")
+    part, convs = scope(name, ""), partial(branch, style=style, name=name)
+    y1 = convs(x, [("1x1", b1, 1)])
+    y5 = convs(x, [("5x5_reduce", b5[0], 1), ("5x5", b5[1], 5)])
+    yd = convs(x, [("double_reduce", double[0], 1), ("double1", double[1], 3), ("double2", double[2], 3)])
     yp = avg_pool(x, 3, style=style, name=part("pool"))
-    yp = conv_norm_act(yp, pool, 1, style=style, name=part("pool_project"))
+    yp = convs(yp, [("pool_project", pool, 1)])
     return concat([y1, y5, yd, yp], name=part("out"))
 
 
@@ -156,36 +186,33 @@ def v3_b(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`[conv3×3/2(x), conv3×3/2(conv3×3(conv1×1(x))), maxpool3×3/2(x)]`; what has the stride has no padding.
+    """`[conv3×3/2(x), conv3×3/2(conv3×3(conv1×1(x))), maxpool3×3/2(x)]`; layers with a stride are unpadded.
 
     Args:
-        x: `(batch, height, width, channels)`, at least 3×3 where the size is known.
-        b3: channels out of the 3×3 branch.
-        double: channels of the branch of two 3×3, after the reduction, between them and out.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        x: `(batch, height, width, channels)`, at least 3×3.
+        b3: output channels of the 3×3 branch.
+        double: channels of the branch with two 3×3 convolutions: reduction, first, output.
 
     Returns:
         `(batch, (height − 1) // 2, (width − 1) // 2, b3 + double[2] + channels)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or too small, or an argument does not hold its number of positive integers.
+        ValueError: an argument does not hold its number of positive integers, or `x` is too small.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, arXiv 1512.00567,
-    Figure 10, with no reduction before the single 3×3, as the authors' own code has it.
+    Figure 10, without a reduction before the single 3×3 convolution, as in the authors' code.
 
     >>> from keras import Input
     >>> v3_b(Input((35, 35, 288))).shape
     (None, 17, 17, 768)
     """
     check.rank(x, 4)
-    check_widths(b3=(b3, 1), double=(double, 3))
-    part, valid = scope(name, "inception_v3_b"), replace(style, padding="valid")
-    y3 = conv_norm_act(x, b3, 3, stride=2, style=valid, name=part("3x3"))
-    yd = conv_norm_act(x, double[0], 1, style=style, name=part("double_reduce"))
-    yd = conv_norm_act(yd, double[1], 3, style=style, name=part("double1"))
-    yd = conv_norm_act(yd, double[2], 3, stride=2, style=valid, name=part("double2"))
-    yp = max_pool(x, 3, stride=2, style=valid, name=part("pool"))
+    check.widths(b3=(b3, 1), double=(double, 3))
+    name = resolve(name, "inception_v3_b")
+    part, convs = scope(name, ""), partial(branch, stride=2, padding="valid", style=style, name=name)
+    y3 = convs(x, [("3x3", b3, 3)])
+    yd = convs(x, [("double_reduce", double[0], 1), ("double1", double[1], 3), ("double2", double[2], 3)])
+    yp = max_pool(x, 3, stride=2, style=replace(style, padding="valid"), name=part("pool"))
     return concat([y3, yd, yp], name=part("out"))
 
 
@@ -193,21 +220,18 @@ def v3_c(
     x: KerasTensor, inner: int = 192, out: int = 192, *, n: int = 7, style: Style = RELU_BN, name: str | None = None
 ) -> KerasTensor:
     """`[conv1×1(x), f(conv1×1(x)), g(g(conv1×1(x))), conv1×1(avgpool3×3(x))]` with `f(x) = convn×1(conv1×n(x))` and
-    `g(x) = conv1×n(convn×1(x))`, windows of n×n as a row and a column.
+    `g(x) = conv1×n(convn×1(x))`: n×n kernels factorised into 1×n and n×1.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        inner: channels inside the branches of rows and columns.
-        out: channels out of each of the four branches.
-        n: length of the rows and columns, in pixels.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        inner: channels inside the two factorised branches.
+        out: output channels of each of the four branches.
+        n: length of the 1×n and n×1 kernels.
 
     Returns:
         `(batch, height, width, 4 · out)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, or a size is not a positive integer.
+        ValueError: a size is not a positive integer.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, arXiv 1512.00567,
     Figure 6.
@@ -217,19 +241,15 @@ def v3_c(
     (None, 17, 17, 768)
     """
     check.rank(x, 4)
-    check_widths(inner=(inner, 1), out=(out, 1), n=(n, 1))
-    part = scope(name, "inception_v3_c")
-    y1 = conv_norm_act(x, out, 1, style=style, name=part("1x1"))
-    yn = conv_norm_act(x, inner, 1, style=style, name=part("rows_reduce"))
-    yn = conv_norm_act(yn, inner, (1, n), style=style, name=part("rows1"))
-    yn = conv_norm_act(yn, out, (n, 1), style=style, name=part("rows2"))
-    yd = conv_norm_act(x, inner, 1, style=style, name=part("double_reduce"))
-    yd = conv_norm_act(yd, inner, (n, 1), style=style, name=part("double1"))
-    yd = conv_norm_act(yd, inner, (1, n), style=style, name=part("double2"))
-    yd = conv_norm_act(yd, inner, (n, 1), style=style, name=part("double3"))
-    yd = conv_norm_act(yd, out, (1, n), style=style, name=part("double4"))
+    check.widths(inner=(inner, 1), out=(out, 1), n=(n, 1))
+    name = resolve(name, "inception_v3_c")
+    part, convs = scope(name, ""), partial(branch, style=style, name=name)
+    y1 = convs(x, [("1x1", out, 1)])
+    yn = convs(x, [("rows_reduce", inner, 1), ("rows1", inner, (1, n)), ("rows2", out, (n, 1))])
+    yd = convs(x, [("double_reduce", inner, 1), ("double1", inner, (n, 1)), ("double2", inner, (1, n))])
+    yd = convs(yd, [("double3", inner, (n, 1)), ("double4", out, (1, n))])
     yp = avg_pool(x, 3, style=style, name=part("pool"))
-    yp = conv_norm_act(yp, out, 1, style=style, name=part("pool_project"))
+    yp = convs(yp, [("pool_project", out, 1)])
     return concat([y1, yn, yd, yp], name=part("out"))
 
 
@@ -242,40 +262,35 @@ def v3_d(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`[conv3×3/2(conv1×1(x)), conv3×3/2(convn×1(conv1×n(conv1×1(x)))), maxpool3×3/2(x)]`; what has the stride has no
-    padding.
+    """`[conv3×3/2(conv1×1(x)), conv3×3/2(convn×1(conv1×n(conv1×1(x)))), maxpool3×3/2(x)]`; layers with a stride are
+    unpadded.
 
     Args:
-        x: `(batch, height, width, channels)`, at least 3×3 where the size is known.
-        b3: channels of the 3×3 branch, after the reduction and out.
-        rows: channels of the branch of a row and a column, all through.
-        n: length of the row and the column, in pixels.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        x: `(batch, height, width, channels)`, at least 3×3.
+        b3: channels of the 3×3 branch: reduction, output.
+        rows: channels of every convolution of the factorised branch.
+        n: length of the 1×n and n×1 kernels.
 
     Returns:
         `(batch, (height − 1) // 2, (width − 1) // 2, b3[1] + rows + channels)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or too small, or an argument does not hold its number of positive integers.
+        ValueError: an argument does not hold its number of positive integers, or `x` is too small.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, arXiv 1512.00567,
-    Figure 10, with a row and a column in place of the inner 3×3, as the authors' own code has it.
+    Figure 10, with 1×n and n×1 convolutions in place of the inner 3×3, as in the authors' code.
 
     >>> from keras import Input
     >>> v3_d(Input((17, 17, 768))).shape
     (None, 8, 8, 1280)
     """
     check.rank(x, 4)
-    check_widths(b3=(b3, 2), rows=(rows, 1), n=(n, 1))
-    part, valid = scope(name, "inception_v3_d"), replace(style, padding="valid")
-    y3 = conv_norm_act(x, b3[0], 1, style=style, name=part("3x3_reduce"))
-    y3 = conv_norm_act(y3, b3[1], 3, stride=2, style=valid, name=part("3x3"))
-    yn = conv_norm_act(x, rows, 1, style=style, name=part("rows_reduce"))
-    yn = conv_norm_act(yn, rows, (1, n), style=style, name=part("rows1"))
-    yn = conv_norm_act(yn, rows, (n, 1), style=style, name=part("rows2"))
-    yn = conv_norm_act(yn, rows, 3, stride=2, style=valid, name=part("rows_3x3"))
-    yp = max_pool(x, 3, stride=2, style=valid, name=part("pool"))
+    check.widths(b3=(b3, 2), rows=(rows, 1), n=(n, 1))
+    name = resolve(name, "inception_v3_d")
+    part, convs = scope(name, ""), partial(branch, stride=2, padding="valid", style=style, name=name)
+    y3 = convs(x, [("3x3_reduce", b3[0], 1), ("3x3", b3[1], 3)])
+    yn = convs(x, [("rows_reduce", rows, 1), ("rows1", rows, (1, n)), ("rows2", rows, (n, 1)), ("rows_3x3", rows, 3)])
+    yp = max_pool(x, 3, stride=2, style=replace(style, padding="valid"), name=part("pool"))
     return concat([y3, yn, yp], name=part("out"))
 
 
@@ -290,22 +305,19 @@ def v3_e(
     name: str | None = None,
 ) -> KerasTensor:
     """`[conv1×1(x), f(conv1×1(x)), f(conv3×3(conv1×1(x))), conv1×1(avgpool3×3(x))]` with `f(x) = [conv1×3(x),
-    conv3×1(x)]`, a row and a column side by side.
+    conv3×1(x)]`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        b1: channels out of the 1×1 branch.
-        split: channels of the branch that splits after the reduction, after the reduction and out of each half.
-        double: channels of the branch that splits after a 3×3, after the reduction, after the 3×3 and out of each half.
-        pool: channels out of the pooling branch.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        b1: output channels of the 1×1 branch.
+        split: channels of the branch `f(conv1×1(x))`: reduction, output of each convolution of `f`.
+        double: channels of the branch `f(conv3×3(conv1×1(x)))`: reduction, 3×3, output of each convolution of `f`.
+        pool: output channels of the pooling branch.
 
     Returns:
         `(batch, height, width, b1 + 2 · split[1] + 2 · double[2] + pool)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, or an argument does not hold its number of positive integers.
+        ValueError: an argument does not hold its number of positive integers.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, arXiv 1512.00567,
     Figure 7.
@@ -315,26 +327,16 @@ def v3_e(
     (None, 8, 8, 2048)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), split=(split, 2), double=(double, 3), pool=(pool, 1))
-    part = scope(name, "inception_v3_e")
-    y1 = conv_norm_act(x, b1, 1, style=style, name=part("1x1"))
-    ys = conv_norm_act(x, split[0], 1, style=style, name=part("split_reduce"))
-    ys1 = conv_norm_act(ys, split[1], (1, 3), style=style, name=part("split_1x3"))
-    ys2 = conv_norm_act(ys, split[1], (3, 1), style=style, name=part("split_3x1"))
-    yd = conv_norm_act(x, double[0], 1, style=style, name=part("double_reduce"))
-    yd = conv_norm_act(yd, double[1], 3, style=style, name=part("double_3x3"))
-    yd1 = conv_norm_act(yd, double[2], (1, 3), style=style, name=part("double_1x3"))
-    yd2 = conv_norm_act(yd, double[2], (3, 1), style=style, name=part("double_3x1"))
+    check.widths(b1=(b1, 1), split=(split, 2), double=(double, 3), pool=(pool, 1))
+    name = resolve(name, "inception_v3_e")
+    part, convs = scope(name, ""), partial(branch, style=style, name=name)
+    y1 = convs(x, [("1x1", b1, 1)])
+    ys = convs(x, [("split_reduce", split[0], 1)])
+    ys1 = convs(ys, [("split_1x3", split[1], (1, 3))])
+    ys2 = convs(ys, [("split_3x1", split[1], (3, 1))])
+    yd = convs(x, [("double_reduce", double[0], 1), ("double_3x3", double[1], 3)])
+    yd1 = convs(yd, [("double_1x3", double[2], (1, 3))])
+    yd2 = convs(yd, [("double_3x1", double[2], (3, 1))])
     yp = avg_pool(x, 3, style=style, name=part("pool"))
-    yp = conv_norm_act(yp, pool, 1, style=style, name=part("pool_project"))
+    yp = convs(yp, [("pool_project", pool, 1)])
     return concat([y1, ys1, ys2, yd1, yd2, yp], name=part("out"))
-
-
-def check_widths(**branches: tuple[Any, int]) -> None:
-    """Raise unless each argument holds the widths of its branch; of `argument=(value, count)`, `count` of them."""
-    forms = {2: "a pair of widths (reduction, out)", 3: "three widths (reduction, middle, out)"}
-    for argument, (value, count) in branches.items():
-        if count > 1 and not (isinstance(value, list | tuple) and len(value) == count):
-            raise ValueError(f"`{argument}` must be {forms[count]}; got {value!r}")
-        for width in value if count > 1 else (value,):
-            check.positive(width, argument)

@@ -1,8 +1,7 @@
-"""Inception-ResNet: residual units whose residual is a small inception module, and the reductions between their stages.
+"""Inception-ResNet: units whose residual is a small inception module, and the reductions between their stages.
 
-`block35`, `block17` and `block8`, called after the sizes of the images they are for, are units
-`(x, filters, *, stride, drop_path, style, name) -> tensor` that `kblocks.compose.stage` repeats. The residual is scaled
-down before it is added, which keeps wide networks stable in training.
+`block35`, `block17` and `block8` are named after the image sizes that the paper uses them at. The residual is scaled
+down before the addition, which stabilises the training of wide networks.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +14,18 @@ from keras import KerasTensor, layers
 from kblocks import check
 from kblocks.compose import add, concat, stochastic_depth
 from kblocks.contracts import Shortcut
-from kblocks.conv import conv, conv_norm_act
-from kblocks.inception import check_widths, v3_b
-from kblocks.naming import scope
+from kblocks.conv import conv
+from kblocks.inception import branch, v3_b
+from kblocks.naming import resolve, scope
 from kblocks.pool import max_pool
 from kblocks.residual import projection
 from kblocks.style import RELU_BN, Style, activate
+
+__all__ = ["block8", "block17", "block35", "reduction_a", "reduction_b"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def block35(
@@ -41,26 +46,22 @@ def block35(
     """`act(x + scale · F(x))` with `F(x) = W [conv1×1(x), conv3×3(conv1×1(x)), conv3×3(conv3×3(conv1×1(x)))] + b`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of each branch's last convolution, in pixels.
-        b1: channels out of the 1×1 branch.
-        b3: channels of the 3×3 branch, after the reduction and out.
-        double: channels of the branch of two 3×3, after the reduction, between them and out.
-        scale: what the residual is multiplied by.
-        act: whether the sum goes through the style's activation.
-        shortcut: used where the unit changes the shape, which the paper's never does.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        filters: output channels.
+        stride: stride of the last convolution of each branch.
+        b1: output channels of the 1×1 branch.
+        b3: channels of the 3×3 branch: reduction, output.
+        double: channels of the branch with two 3×3 convolutions: reduction, first, output.
+        scale: factor of the residual.
+        act: whether to apply the style's activation to the sum.
+        shortcut: used where the shape changes, which it never does in the paper.
+        drop_path: stochastic-depth (drop-path) rate.
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, an argument does not hold its number of positive integers, or `drop_path` is
-            not at least 0 and below 1.
-        TypeError: `scale` is no number.
+        ValueError: an argument does not hold its number of positive integers, or `drop_path` is not in [0, 1).
+        TypeError: `scale` is not a number.
 
     Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning", 2016,
     arXiv 1602.07261, Figure 16.
@@ -70,15 +71,13 @@ def block35(
     (None, 35, 35, 320)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), b3=(b3, 2), double=(double, 3))
-    part = scope(name, "inception_block35")
-    y1 = conv_norm_act(x, b1, 1, stride=stride, style=style, name=part("1x1"))
-    y3 = conv_norm_act(x, b3[0], 1, style=style, name=part("3x3_reduce"))
-    y3 = conv_norm_act(y3, b3[1], 3, stride=stride, style=style, name=part("3x3"))
-    yd = conv_norm_act(x, double[0], 1, style=style, name=part("double_reduce"))
-    yd = conv_norm_act(yd, double[1], 3, style=style, name=part("double1"))
-    yd = conv_norm_act(yd, double[2], 3, stride=stride, style=style, name=part("double2"))
-    return _scaled_sum(x, [y1, y3, yd], filters, stride, scale, act, shortcut, drop_path, style, part)
+    check.widths(b1=(b1, 1), b3=(b3, 2), double=(double, 3))
+    name = resolve(name, "inception_block35")
+    convs = partial(branch, stride=stride, style=style, name=name)
+    y1 = convs(x, [("1x1", b1, 1)])
+    y3 = convs(x, [("3x3_reduce", b3[0], 1), ("3x3", b3[1], 3)])
+    yd = convs(x, [("double_reduce", double[0], 1), ("double1", double[1], 3), ("double2", double[2], 3)])
+    return _scaled_sum(x, [y1, y3, yd], filters, stride, scale, act, shortcut, drop_path, style, scope(name, ""))
 
 
 def block17(
@@ -99,26 +98,22 @@ def block17(
     """`act(x + scale · F(x))` with `F(x) = W [conv1×1(x), convn×1(conv1×n(conv1×1(x)))] + b`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of each branch's last convolution, in pixels.
-        b1: channels out of the 1×1 branch.
-        rows: channels of the branch of a row and a column, after the reduction, between them and out.
-        n: length of the row and the column, in pixels.
-        scale: what the residual is multiplied by.
-        act: whether the sum goes through the style's activation.
-        shortcut: used where the unit changes the shape, which the paper's never does.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        filters: output channels.
+        stride: stride of the last convolution of each branch.
+        b1: output channels of the 1×1 branch.
+        rows: channels of the factorised branch: reduction, 1×n, output.
+        n: length of the 1×n and n×1 kernels.
+        scale: factor of the residual.
+        act: whether to apply the style's activation to the sum.
+        shortcut: used where the shape changes, which it never does in the paper.
+        drop_path: stochastic-depth (drop-path) rate.
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, an argument does not hold its number of positive integers, or `drop_path` is
-            not at least 0 and below 1.
-        TypeError: `scale` is no number.
+        ValueError: an argument does not hold its number of positive integers, or `drop_path` is not in [0, 1).
+        TypeError: `scale` is not a number.
 
     Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning", 2016,
     arXiv 1602.07261, Figure 17; `block8` is Figure 19.
@@ -128,18 +123,17 @@ def block17(
     (None, 17, 17, 1088)
     """
     check.rank(x, 4)
-    check_widths(b1=(b1, 1), rows=(rows, 3), n=(n, 1))
-    part = scope(name, "inception_block17")
-    y1 = conv_norm_act(x, b1, 1, stride=stride, style=style, name=part("1x1"))
-    yn = conv_norm_act(x, rows[0], 1, style=style, name=part("rows_reduce"))
-    yn = conv_norm_act(yn, rows[1], (1, n), style=style, name=part("rows1"))
-    yn = conv_norm_act(yn, rows[2], (n, 1), stride=stride, style=style, name=part("rows2"))
-    return _scaled_sum(x, [y1, yn], filters, stride, scale, act, shortcut, drop_path, style, part)
+    check.widths(b1=(b1, 1), rows=(rows, 3), n=(n, 1))
+    name = resolve(name, "inception_block17")
+    convs = partial(branch, stride=stride, style=style, name=name)
+    y1 = convs(x, [("1x1", b1, 1)])
+    yn = convs(x, [("rows_reduce", rows[0], 1), ("rows1", rows[1], (1, n)), ("rows2", rows[2], (n, 1))])
+    return _scaled_sum(x, [y1, yn], filters, stride, scale, act, shortcut, drop_path, style, scope(name, ""))
 
 
 block8 = partial(block17, rows=(192, 224, 256), n=3, scale=0.2)
 
-# Figure 7 of the same paper, with the widths of its Table 1.
+# Figure 7 of the same paper, with the widths of Table 1.
 reduction_a = partial(v3_b, double=(256, 256, 384))
 
 
@@ -152,22 +146,20 @@ def reduction_b(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`[conv3×3/2(conv1×1(x)), conv3×3/2(conv1×1(x)), conv3×3/2(conv3×3(conv1×1(x))), maxpool3×3/2(x)]`; what has the
-    stride has no padding.
+    """`[conv3×3/2(conv1×1(x)), conv3×3/2(conv1×1(x)), conv3×3/2(conv3×3(conv1×1(x))), maxpool3×3/2(x)]`; layers with a
+    stride are unpadded.
 
     Args:
-        x: `(batch, height, width, channels)`, at least 3×3 where the size is known.
-        b3: channels of the 3×3 branch, after the reduction and out.
-        more: channels of one more 3×3 branch, after the reduction and out.
-        double: channels of the branch of two 3×3, after the reduction, between them and out.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        x: `(batch, height, width, channels)`, at least 3×3.
+        b3: channels of the first 3×3 branch: reduction, output.
+        more: channels of the second 3×3 branch: reduction, output.
+        double: channels of the branch with two 3×3 convolutions: reduction, first, output.
 
     Returns:
         `(batch, (height − 1) // 2, (width − 1) // 2, b3[1] + more[1] + double[2] + channels)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or too small, or an argument does not hold its number of positive integers.
+        ValueError: an argument does not hold its number of positive integers, or `x` is too small.
 
     Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning", 2016,
     arXiv 1602.07261, Figure 18.
@@ -177,16 +169,13 @@ def reduction_b(
     (None, 8, 8, 2080)
     """
     check.rank(x, 4)
-    check_widths(b3=(b3, 2), more=(more, 2), double=(double, 3))
-    part, valid = scope(name, "inception_reduction_b"), replace(style, padding="valid")
-    y3 = conv_norm_act(x, b3[0], 1, style=style, name=part("3x3_reduce"))
-    y3 = conv_norm_act(y3, b3[1], 3, stride=2, style=valid, name=part("3x3"))
-    ym = conv_norm_act(x, more[0], 1, style=style, name=part("more_reduce"))
-    ym = conv_norm_act(ym, more[1], 3, stride=2, style=valid, name=part("more"))
-    yd = conv_norm_act(x, double[0], 1, style=style, name=part("double_reduce"))
-    yd = conv_norm_act(yd, double[1], 3, style=style, name=part("double1"))
-    yd = conv_norm_act(yd, double[2], 3, stride=2, style=valid, name=part("double2"))
-    yp = max_pool(x, 3, stride=2, style=valid, name=part("pool"))
+    check.widths(b3=(b3, 2), more=(more, 2), double=(double, 3))
+    name = resolve(name, "inception_reduction_b")
+    part, convs = scope(name, ""), partial(branch, stride=2, padding="valid", style=style, name=name)
+    y3 = convs(x, [("3x3_reduce", b3[0], 1), ("3x3", b3[1], 3)])
+    ym = convs(x, [("more_reduce", more[0], 1), ("more", more[1], 3)])
+    yd = convs(x, [("double_reduce", double[0], 1), ("double1", double[1], 3), ("double2", double[2], 3)])
+    yp = max_pool(x, 3, stride=2, style=replace(style, padding="valid"), name=part("pool"))
     return concat([y3, ym, yd, yp], name=part("out"))
 
 

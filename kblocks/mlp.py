@@ -8,15 +8,19 @@ from kblocks import check
 from kblocks.naming import resolve, scope
 from kblocks.style import RELU, Style, carried, norm_act
 
+__all__ = ["dense_norm_act", "mlp"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def dense_norm_act(x: KerasTensor, units: int, *, style: Style = RELU, name: str | None = None) -> KerasTensor:
     """`act(norm(W x + b))`.
 
     Args:
         x: `(batch, …, features)`.
-        units: features that come out.
-        style: see `kblocks.style`.
-        name: the dense layer's name, and the prefix of the rest.
+        units: output features.
 
     Returns:
         `(batch, …, units)`.
@@ -45,21 +49,18 @@ def dense_norm_act(x: KerasTensor, units: int, *, style: Style = RELU, name: str
 def mlp(
     x: KerasTensor, units: Sequence[int], *, dropout: float = 0.0, style: Style = RELU, name: str | None = None
 ) -> KerasTensor:
-    """`act(W_n … act(W_1 x + b_1) … + b_n)`, with a dropout after each activation.
+    """`act(W_n … act(W_1 x + b_1) … + b_n)`, with dropout after each activation.
 
     Args:
         x: `(batch, …, features)`.
-        units: features that come out of each layer.
-        dropout: the share of features left out in training.
-        style: see `kblocks.style`.
-        name: the prefix of `dense1`, `dense2`, …
+        units: output features of each layer.
+        dropout: dropout rate.
 
     Returns:
         `(batch, …, units[-1])`.
 
     Raises:
-        ValueError: `units` is empty or holds something else than positive integers, or `dropout` is not at least 0 and
-            below 1.
+        ValueError: `units` is not a list or tuple of positive integers, or `dropout` is not in [0, 1).
 
     >>> from keras import Input
     >>> mlp(Input((784,)), (128, 64)).shape

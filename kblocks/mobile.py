@@ -1,7 +1,6 @@
-"""Units for small devices: depthwise convolutions see the neighbours, 1×1 convolutions mix the channels.
+"""Units of depthwise and 1×1 convolutions, for mobile devices.
 
-A unit is a function `(x, filters, *, stride, drop_path, style, name) -> tensor` that `kblocks.compose.stage` repeats;
-`filters` is the width that comes out. Papers that differ by a parameter are partials:
+Papers that differ by an argument are partials:
 
     mnasnet = partial(inverted_residual, expansion=3, kernel_size=5)
     mobilenet_v3 = partial(inverted_residual, attention=partial(squeeze_excite, ratio=1/4, divisor=8))
@@ -22,6 +21,12 @@ from kblocks.padding import replace_stride
 from kblocks.rounding import make_divisible
 from kblocks.style import RELU_BN, SWISH_BN, Style, activate
 
+__all__ = ["depthwise_separable", "fused_inverted_residual", "inverted_residual", "mbconv"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def depthwise_separable(
     x: KerasTensor,
@@ -37,20 +42,17 @@ def depthwise_separable(
     """`act(norm(conv1×1(act(norm(W_c ∗ x_c)))))`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of the depthwise convolution, in pixels.
-        kernel_size: side of the depthwise kernel, in pixels.
-        multiplier: channels out of the depthwise convolution for each that goes in.
-        drop_path: 0; a unit takes one, and this one has no shortcut to leave alone.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        filters: output channels.
+        stride: stride of the depthwise convolution.
+        kernel_size: size of the depthwise kernel.
+        multiplier: depth multiplier of the depthwise convolution.
+        drop_path: must be 0, as there is no residual to drop; a `Unit` has this argument.
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, or `drop_path` is not 0.
+        ValueError: a size is not a positive integer, or `drop_path` is not 0.
 
     Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, Figure 3 right.
 
@@ -80,31 +82,27 @@ def inverted_residual(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`x + norm(conv1×1(act(norm(W_c ∗ act(norm(conv1×1(x)))_c))))`, wide inside and linear at the end.
+    """`x + norm(conv1×1(act(norm(W_c ∗ act(norm(conv1×1(x)))_c))))`, with a linear last convolution.
 
-    Where the unit changes the shape nothing is added. With an expansion of 1 the first convolution is left out.
+    No shortcut is added where the shape changes. An expansion of 1 omits the first convolution.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of the depthwise convolution, in pixels.
-        kernel_size: side of the depthwise kernel, in pixels.
-        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
-            size stays, and the taps are `dilation / stride` apart.
-        expansion: width of the depthwise convolution, as a multiple of the channels of `x`.
-        divisor: that width is rounded to a multiple of it, see `kblocks.rounding.make_divisible`.
-        attention: a function `(x, *, style, name) -> tensor` of the depthwise convolution's output; `None` for none. A
-            share `s` of the unit's own input is the share `s / expansion` of what it sees.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        filters: output channels.
+        stride: stride of the depthwise convolution.
+        kernel_size: size of the depthwise kernel.
+        dilation: dilation rate. Above 1 it replaces the stride, which must divide it: the size is kept, and the
+            depthwise convolution has the dilation rate `dilation / stride`.
+        expansion: width of the depthwise convolution, as a multiple of the input channels.
+        divisor: the width is rounded to a multiple of it, see `kblocks.rounding.make_divisible`.
+        attention: applied to the output of the depthwise convolution, which has `expansion` times the unit's channels.
+        drop_path: stochastic-depth (drop-path) rate.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`, or with a dilation of `x`'s height and width.
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`; with a dilation the height and width of `x`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, `expansion` is not a positive number, or
-            `stride` does not divide a dilation above 1.
+        ValueError: a size is not a positive integer, `expansion` is not a positive number, or `stride` does not divide
+            a dilation above 1.
 
     Source: Sandler et al., "MobileNetV2", 2018, arXiv 1801.04381, Figure 4 (d); with `attention` Howard et al.,
     "Searching for MobileNetV3", 2019, arXiv 1905.02244, Figure 4, and the MBConv of Tan and Le, "EfficientNet", 2019,
@@ -144,19 +142,16 @@ def mbconv(
     """`inverted_residual` with squeeze-and-excite before its last convolution.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of the depthwise convolution, in pixels.
-        kernel_size: side of the depthwise kernel, in pixels.
-        dilation: distance of neighbouring taps, in pixels, see `inverted_residual`.
-        expansion: width of the depthwise convolution, as a multiple of the channels of `x`.
-        ratio: width within the attention, as a share of the channels of `x`.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        filters: output channels.
+        stride: stride of the depthwise convolution.
+        kernel_size: size of the depthwise kernel.
+        dilation: dilation rate, see `inverted_residual`.
+        expansion: width of the depthwise convolution, as a multiple of the input channels.
+        ratio: width of the squeeze-and-excite, as a share of the input channels.
+        drop_path: stochastic-depth (drop-path) rate.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`, or with a dilation of `x`'s height and width.
+        See `inverted_residual`.
 
     Raises:
         ValueError: as `inverted_residual`, or `ratio` is not a positive number.
@@ -174,7 +169,7 @@ def mbconv(
         kernel_size=kernel_size,
         dilation=dilation,
         expansion=expansion,
-        # The attention sees the expanded channels, and its width is a share of those before.
+        # The attention's input are the expanded channels; its width is a share of the unit's input channels.
         attention=partial(squeeze_excite, ratio=ratio / expansion),
         drop_path=drop_path,
         style=style,
@@ -196,31 +191,25 @@ def fused_inverted_residual(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`x + norm(conv1×1(act(norm(conv3×3(x)))))`: one full convolution for the first two of `inverted_residual`.
+    """`x + norm(conv1×1(act(norm(conv3×3(x)))))`: `inverted_residual` with its first two convolutions fused.
 
-    Where the unit changes the shape nothing is added. With an expansion of 1 it is `x + act(norm(conv3×3(x)))`.
+    No shortcut is added where the shape changes. An expansion of 1 gives `x + act(norm(conv3×3(x)))`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of the first convolution, in pixels.
-        kernel_size: side of its kernel, in pixels.
-        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
-            size stays, and the taps are `dilation / stride` apart.
-        expansion: its width, as a multiple of the channels of `x`.
-        divisor: that width is rounded to a multiple of it, see `kblocks.rounding.make_divisible`.
-        attention: a function `(x, *, style, name) -> tensor` of what the last convolution gets, with the unit's style;
-            `None` for none.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        filters: output channels.
+        stride: stride of the first convolution.
+        kernel_size: kernel size of the first convolution.
+        dilation: dilation rate, see `inverted_residual`.
+        expansion: width of the first convolution, as a multiple of the input channels.
+        divisor: the width is rounded to a multiple of it, see `kblocks.rounding.make_divisible`.
+        attention: applied to the input of the last convolution.
+        drop_path: stochastic-depth (drop-path) rate.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`, or with a dilation of `x`'s height and width.
+        See `inverted_residual`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, `expansion` is not a positive number, or
-            `stride` does not divide a dilation above 1.
+        ValueError: as `inverted_residual`.
 
     Source: Tan and Le, "EfficientNetV2", 2021, arXiv 2104.00298, Figure 2.
 
@@ -232,19 +221,19 @@ def fused_inverted_residual(
     part = scope(name, "fused_inverted_residual")
     width = make_divisible(x.shape[-1], expansion, divisor=divisor, argument="expansion")
     conv_stride, conv_dilation = replace_stride(stride, dilation)
-    wide = {"kernel_size": kernel_size, "stride": conv_stride, "dilation": conv_dilation, "style": style}
-    y = x if expansion == 1 else conv_norm_act(x, width, **wide, name=part("expand"))
+    full_conv = partial(conv_norm_act, kernel_size=kernel_size, stride=conv_stride, dilation=conv_dilation, style=style)
+    y = x if expansion == 1 else full_conv(x, width, name=part("expand"))
     if attention is not None:
         y = attention(y, style=style, name=part("attention"))
     if expansion == 1:
-        y = conv_norm_act(y, filters, **wide, name=part("project"))
+        y = full_conv(y, filters, name=part("project"))
     else:
         y = conv_norm(y, filters, 1, style=style, name=part("project"))
     return _add(x, y, stride, drop_path, part)
 
 
 def _add(x: KerasTensor, y: KerasTensor, stride: int, drop_path: float, part: Callable[[str], str]) -> KerasTensor:
-    """`x + y` where the unit keeps its shape, else `y`; so too where a dilation has replaced the stride."""
+    """`x + y`, or `y` where the unit has a stride, even one replaced by a dilation, or changes the channels."""
     check.fraction(drop_path, "drop_path")
     if stride != 1 or x.shape[-1] != y.shape[-1]:
         return add([y], name=part("out"))

@@ -1,13 +1,16 @@
-"""The cells of NASNet-A: five sums of two operations each, on the last two cells' outputs, concatenated.
+"""The cells of NASNet-A: the outputs of the last two cells, five sums of two operations each, concatenated.
 
-A cell is a function `((x, previous), filters, *, halve_previous, drop_path, style, name) -> tensor`; in a network
+A cell is a function `((x, previous), filters, *, halve_previous, drop_path, style, name) -> tensor`. In a network:
 
     x, previous = normal_cell((x, previous), 44), x
     x, previous = reduction_cell((x, previous), 88), x
     x, previous = normal_cell((x, previous), 88, halve_previous=True), x
 
-What its sums take is `h = norm(conv1×1(act(x)))` and `p`, which is `previous` where that has `filters` channels,
-`norm(conv1×1(act(previous)))` where it has others, and `factorized_reduction(previous)` where it is to be halved.
+The operands of the sums are `h = norm(conv1×1(act(x)))` and
+
+    p = factorized_reduction(previous)        with `halve_previous`
+        previous                              where it has `filters` channels
+        norm(conv1×1(act(previous)))          otherwise
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +27,13 @@ from kblocks.naming import scope
 from kblocks.pool import avg_pool, max_pool
 from kblocks.style import RELU_BN, Style, activate, normalize
 
+__all__ = ["factorized_reduction", "normal_cell", "reduction_cell", "separable_twice"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 _AVG3 = partial(avg_pool, size=3)
 _MAX3 = partial(max_pool, size=3)
 
@@ -37,21 +47,18 @@ def separable_twice(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`norm(sep(act(norm(sep(act(x))))))` with `sep` a separable convolution; the first takes the stride.
+    """`norm(sep(act(norm(sep(act(x))))))` with `sep` a separable convolution; the first has the stride.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        kernel_size: side of the square depthwise kernels, in pixels.
-        stride: step of the first convolution, in pixels.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        filters: output channels.
+        kernel_size: size of the square depthwise kernels.
+        stride: stride of the first convolution.
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, or a size is not a positive integer.
+        ValueError: a size is not a positive integer.
 
     Source: Zoph et al., "Learning Transferable Architectures for Scalable Image Recognition", 2017, arXiv 1707.07012,
     appendix.
@@ -72,22 +79,19 @@ def separable_twice(
 def factorized_reduction(
     x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None
 ) -> KerasTensor:
-    """`norm([conv1×1(a[::2, ::2]), conv1×1(a[1::2, 1::2])])` with `a = act(x)`: half the size, from half of the pixels.
+    """`norm([conv1×1(a[::2, ::2]), conv1×1(a[1::2, 1::2])])` with `a = act(x)`, zero-padded to even sizes.
 
     Args:
-        x: `(batch, height, width, channels)`; of an odd size a row or column of zeros makes the next even one.
-        filters: channels that come out, an even number.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        filters: output channels, an even number.
 
     Returns:
         `(batch, ceil(height / 2), ceil(width / 2), filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, or 2 does not divide `filters`.
+        ValueError: `filters` is not divisible by 2.
 
     Source: Zoph et al., "Learning Transferable Architectures for Scalable Image Recognition", 2017, arXiv 1707.07012,
-    as in the authors' own code.
+    as in the authors' code.
 
     >>> from keras import Input
     >>> factorized_reduction(Input((28, 28, 44)), 88).shape
@@ -122,21 +126,18 @@ def normal_cell(
         y5 = sep3×3(h) + h
 
     Args:
-        inputs: `(x, previous)`, the outputs of the last cell and of the one before, each
-            `(batch, height, width, channels)`; `previous` is `None` in the first cell, which takes `x` for both.
+        inputs: `(x, previous)`, the outputs of the last two cells, each `(batch, height, width, channels)`; `previous`
+            is `None` in the first cell, which uses `x` for both.
         filters: channels of each of the six tensors.
-        halve_previous: whether `previous` is twice as large as `x`, as it is after a reduction.
-        drop_path: the probability that an image's result of an operation is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        halve_previous: whether `previous` has twice the size of `x`, as after a reduction.
+        drop_path: stochastic-depth (drop-path) rate of each operation.
 
     Returns:
         `(batch, height, width, 6 · filters)`.
 
     Raises:
-        ValueError: `inputs` is no pair of rank 4, `previous` has not `x`'s size, or with `halve_previous` not twice
-            that, `filters` is not a positive integer, or odd with `halve_previous`, or `drop_path` is not at least 0
-            and below 1.
+        ValueError: `inputs` is not a pair, the sizes of `x` and `previous` do not match, `filters` is not a positive
+            integer (an even one with `halve_previous`), or `drop_path` is not in [0, 1).
 
     Source: Zoph et al., "Learning Transferable Architectures for Scalable Image Recognition", 2017, arXiv 1707.07012,
     Figure 4 left.
@@ -179,21 +180,17 @@ def reduction_cell(
         y5 = sep3×3(y1) + max3×3/2(h)
 
     Args:
-        inputs: `(x, previous)`, the outputs of the last cell and of the one before, each
-            `(batch, height, width, channels)`; `previous` is `None` in the first cell, where `p` is `x` itself.
+        inputs: see `normal_cell`; in the first cell `p` is `x` itself.
         filters: channels of each of the four tensors.
-        halve_previous: whether `previous` is twice as large as `x`, as it is after a reduction.
-        pad_pools: whether the strided poolings see zeros around the image, as those of keras.applications do, and not
-            its pixels alone; the sizes must be known then.
-        drop_path: the probability that an image's result of an operation is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        halve_previous: see `normal_cell`.
+        pad_pools: whether strided pooling includes the zero padding, as in keras.applications; needs known sizes.
+        drop_path: see `normal_cell`.
 
     Returns:
         `(batch, ceil(height / 2), ceil(width / 2), 4 · filters)`.
 
     Raises:
-        ValueError: as `normal_cell`, or a size is unknown that `pad_pools` needs.
+        ValueError: as `normal_cell`, or `pad_pools` with an unknown size.
 
     Source: Zoph et al., "Learning Transferable Architectures for Scalable Image Recognition", 2017, arXiv 1707.07012,
     Figure 4 right.
@@ -210,14 +207,14 @@ def reduction_cell(
     h = _squeezed(x, filters, style, part)
     p = x if previous is None else _matched(previous, filters, halve_previous, style, part)
     halve = pool = partial(path, stride=2)
-    view = h
+    h_pool = h
     if pad_pools:
-        view, pool = _framed(h, part("pad")), partial(halve, style=replace(style, padding="valid"))
+        h_pool, pool = _zero_padded(h, part("pad")), partial(halve, style=replace(style, padding="valid"))
     y1 = add([halve(sep5, h, "left1"), halve(sep7, p, "right1")], name=part("add1"))
-    y2 = add([pool(_MAX3, view, "left2"), halve(sep7, p, "right2")], name=part("add2"))
-    y3 = add([pool(_AVG3, view, "left3"), halve(sep5, p, "right3")], name=part("add3"))
+    y2 = add([pool(_MAX3, h_pool, "left2"), halve(sep7, p, "right2")], name=part("add2"))
+    y3 = add([pool(_AVG3, h_pool, "left3"), halve(sep5, p, "right3")], name=part("add3"))
     y4 = add([path(_AVG3, y1, "left4"), y2], name=part("add4"))
-    y5 = add([path(sep3, y1, "left5"), pool(_MAX3, view, "right5")], name=part("add5"))
+    y5 = add([path(sep3, y1, "left5"), pool(_MAX3, h_pool, "right5")], name=part("add5"))
     return concat([y2, y3, y4, y5], name=part("out"))
 
 
@@ -250,7 +247,7 @@ def _path(
     part: Callable[[str], str],
     **options: Any,
 ) -> KerasTensor:
-    """An operation's result, at times left out of a training step."""
+    """The operation, followed by stochastic depth."""
     x = operation(x, style=style, name=part(place), **options)
     return stochastic_depth(x, drop_path, name=part(f"{place}_drop_path"))
 
@@ -269,8 +266,8 @@ def _matched(
     return _squeezed(previous, filters, style, lambda place: part(f"previous_{place}"))
 
 
-def _framed(x: KerasTensor, name: str) -> KerasTensor:
-    """`x` with the zeros around it that a window of 3×3 and stride 2 needs, as `"same"` has them."""
+def _zero_padded(x: KerasTensor, name: str) -> KerasTensor:
+    """`x` with the zeros that `"same"` padding adds for a 3×3 window with stride 2."""
     if None in x.shape[1:3]:
         raise ValueError(f"`x` must have known sizes, on which its padding depends; got shape {tuple(x.shape)}")
     height, width = x.shape[1:3]

@@ -1,8 +1,11 @@
 """Pooling: over a sliding window, and over the whole image."""
 
-from keras import KerasTensor, layers
+from math import ceil
+
+from keras import KerasTensor, layers, ops
 
 from kblocks import check
+from kblocks.naming import resolve
 from kblocks.padding import pad, window
 from kblocks.style import RELU_BN, Style
 
@@ -62,7 +65,10 @@ def avg_pool(
     (None, 16, 16, 8)
     """
     x, padding = pad(x, size, stride=stride, argument="size", style=style, name=name)
-    return layers.AveragePooling2D(window(size), strides=int(stride), padding=padding, name=name)(x)
+    sides, stride = window(size), int(stride)
+    if padding == "same" and any(_pads_unevenly(n, side, stride) for n, side in zip(x.shape[1:3], sides, strict=True)):
+        return _mean_of_pixels(x, sides, stride, name)
+    return layers.AveragePooling2D(sides, strides=stride, padding=padding, name=name)(x)
 
 
 def global_pool(x: KerasTensor, kind: str = "avg", *, name: str | None = None) -> KerasTensor:
@@ -101,3 +107,31 @@ def global_pool(x: KerasTensor, kind: str = "avg", *, name: str | None = None) -
         ("max", 4): layers.GlobalMaxPooling2D,
     }[kind, len(x.shape)]
     return layer(name=name)(x)
+
+
+def _pads_unevenly(size: int | None, side: int, stride: int) -> bool:
+    """Whether padding `"same"` may add more pixels after an image of this size than before it."""
+    if stride == 1:
+        return side % 2 == 0
+    if size is None:
+        return side > 1
+    return max((ceil(size / stride) - 1) * stride + side - size, 0) % 2 == 1
+
+
+def _mean_of_pixels(x: KerasTensor, sides: tuple[int, int], stride: int, name: str | None) -> KerasTensor:
+    """The mean of each window with zeros for the padding, divided by the share of the window that is no padding.
+
+    On PyTorch, Keras replicates the border where padding `"same"` is uneven, instead of leaving the padding out of the
+    mean. In an image with a margin of zeros, a whole number of strides wide, the windows stand at the same pixels, and
+    the padding touches none of those that are kept.
+    """
+    name = resolve(name, "avg_pool")
+    margins = tuple(ceil(side // 2 / stride) for side in sides)
+
+    def mean(y: KerasTensor, part: str) -> KerasTensor:
+        y = layers.ZeroPadding2D(tuple(margin * stride for margin in margins), name=f"{part}_pad")(y)
+        y = layers.AveragePooling2D(sides, strides=stride, padding="same", name=f"{part}_mean")(y)
+        return layers.Cropping2D(margins, name=f"{part}_crop")(y)
+
+    share = ops.reciprocal(mean(ops.ones_like(x[..., :1]), f"{name}_ones"))
+    return layers.Multiply(name=name)([mean(x, name), share])

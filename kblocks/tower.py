@@ -1,6 +1,7 @@
-"""Towers: one set of weights called on several inputs, and several towers that meet.
+"""Networks with several inputs: siamese and triplet networks with shared weights, and towers with their own.
 
-Calling a function makes new weights; calling a model shares them. `as_model` turns a block into a model.
+A function makes new weights at each call; a model shares them between calls. `as_model` makes a model of a block.
+A distance is a merge of two vectors, `(batch, features)`, computed in float32 under every dtype policy.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,20 +15,26 @@ from kblocks.compose import concat
 from kblocks.contracts import Block, Merge
 from kblocks.naming import resolve, scope
 
+__all__ = ["abs_difference", "as_model", "cosine", "dot", "embed", "euclidean", "fuse", "siamese", "triplet"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def as_model(block: Block, input_shape: Sequence[int | None], *, name: str | None = None) -> keras.Model:
-    """A model that computes `block(x)`, with the same weights wherever it is called.
+    """A model that computes `block(x)`, with the same weights at each call.
 
     Args:
-        block: a function `(x, *, name) -> tensor`; called once.
-        input_shape: of one input, without the batch axis.
-        name: the model's name, and the prefix of its layers.
+        block: called once.
+        input_shape: shape of one input, without the batch axis.
+        name: name of the model, and prefix of its layers.
 
     Returns:
         A `keras.Model` from `(batch, *input_shape)` to the block's output.
 
     Raises:
-        TypeError: `block` is no function, or `input_shape` no sequence of sizes.
+        TypeError: `block` is not a function, or `input_shape` not a list or tuple of sizes.
 
     >>> from functools import partial
     >>> from kblocks.conv import conv_norm_act
@@ -55,18 +62,16 @@ def siamese(
 
     Args:
         inputs: two or more tensors of one shape.
-        tower: a `keras.Model` or layer, from which a tensor comes out; see `as_model`.
-        merge: a function `(tensors, *, name) -> tensor`: `abs_difference`, `euclidean`, `cosine`, `dot`,
-            `kblocks.compose.concat` or your own.
-        joint_norm: whether the inputs pass through the tower as one batch, which is split afterwards. A tower with
-            batch normalisation then normalises all inputs by their common statistics, and updates its moving ones once.
-        name: the prefix of the layers; the merge gets `{name}_out`.
+        tower: a `keras.Model` or layer with one output; see `as_model`.
+        merge: `abs_difference`, `euclidean`, `cosine`, `dot`, `kblocks.compose.concat` or your own.
+        joint_norm: whether to concatenate the inputs along the batch axis for a single call of the tower. Batch
+            normalisation then uses the statistics of all inputs together, and updates its moving ones once.
 
     Returns:
-        What `merge` makes of the tower's outputs.
+        The output of `merge`.
 
     Raises:
-        TypeError: `tower` is a plain function, each call of which would make new weights.
+        TypeError: `tower` is a plain function, which would make new weights at each call.
         ValueError: fewer than two inputs, or inputs of different shapes.
 
     Source: Bromley et al., "Signature Verification using a Siamese Time Delay Neural Network", 1993.
@@ -95,18 +100,16 @@ def triplet(
 
     Args:
         inputs: the anchor, the positive and the negative, three tensors of one shape.
-        tower: a `keras.Model` or layer; see `as_model`.
-        distance: a function `(tensors, *, name) -> tensor` of shape `(batch, 1)`: `euclidean`, `cosine`, `dot` or
-            your own.
+        tower: see `siamese`.
+        distance: a merge with output `(batch, 1)`: `euclidean`, `cosine`, `dot` or your own.
         joint_norm: see `siamese`.
-        name: the prefix of the layers; the last is `{name}_out`.
 
     Returns:
-        `(batch, 2)`, float32: a margin loss wants the first smaller than the second.
+        `(batch, 2)`, float32, for a margin loss that makes the first smaller than the second.
 
     Raises:
-        TypeError: `tower` is a plain function, each call of which would make new weights.
-        ValueError: not three inputs, or inputs of different shapes, or `distance` does not give `(batch, 1)`.
+        TypeError: `tower` is a plain function, which would make new weights at each call.
+        ValueError: not three inputs, inputs of different shapes, or a `distance` whose output is not `(batch, 1)`.
 
     Source: Schroff, Kalenichenko and Philbin, "FaceNet", 2015, arXiv 1503.03832, section 3.1.
 
@@ -137,16 +140,16 @@ def embed(
 
     Args:
         inputs: tensors of one shape.
-        tower: a `keras.Model` or layer; see `as_model`.
+        tower: see `siamese`.
         joint_norm: see `siamese`.
-        name: the name of the layer that joins the inputs on the batch axis, where there is one.
+        name: name of the layer that concatenates the inputs for `joint_norm`.
 
     Returns:
-        A list of tensors, one an input.
+        A list with one tensor for each input.
 
     Raises:
-        TypeError: `tower` is a plain function, each call of which would make new weights.
-        ValueError: no inputs, or inputs of different shapes, or several outputs where the batches are joined.
+        TypeError: `tower` is a plain function, which would make new weights at each call.
+        ValueError: no inputs, inputs of different shapes, or a tower with several outputs and `joint_norm`.
 
     >>> tower = as_model(lambda x, name: layers.Dense(4, name=name)(x), (8,), name="tower")
     >>> [y.shape for y in embed([keras.Input((8,)), keras.Input((8,))], tower)]
@@ -169,19 +172,18 @@ def embed(
 def fuse(
     inputs: Sequence[KerasTensor], blocks: Sequence[Block], *, merge: Merge = concat, name: str | None = None
 ) -> KerasTensor:
-    """`merge([f(a), g(b), …])`: several inputs, each with a block of its own.
+    """`merge([f(a), g(b), …])`: several inputs, each with its own block.
 
     Args:
         inputs: tensors.
-        blocks: as many functions `(x, *, name) -> tensor`; the first gets the name `{name}_tower1`.
-        merge: a function `(tensors, *, name) -> tensor`.
-        name: the prefix of the layers; the merge gets `{name}_out`.
+        blocks: one for each input; the first is called with the name `{name}_tower1`.
+        merge: merges the blocks' outputs.
 
     Returns:
-        What `merge` makes of the blocks' outputs.
+        The output of `merge`.
 
     Raises:
-        ValueError: the lists are empty or of different lengths, or the outputs can't be joined.
+        ValueError: the lists are empty or of different lengths, or the outputs can't be merged.
 
     >>> dense = lambda x, name: layers.Dense(4, name=name)(x)
     >>> fuse([keras.Input((8,)), keras.Input((3,))], [dense, dense]).shape
@@ -199,14 +201,13 @@ def abs_difference(tensors: Sequence[KerasTensor], *, name: str | None = None) -
     """`|a − b|`, elementwise, as `max(a − b, b − a)`.
 
     Args:
-        tensors: two of one shape.
-        name: the last layer's name, and the prefix of the rest.
+        tensors: two tensors of one shape.
 
     Returns:
         A tensor of their shape.
 
     Raises:
-        ValueError: not two tensors, or of different shapes.
+        ValueError: not two tensors, or different shapes.
 
     >>> abs_difference([keras.Input((8,)), keras.Input((8,))]).shape
     (None, 8)
@@ -219,76 +220,67 @@ def abs_difference(tensors: Sequence[KerasTensor], *, name: str | None = None) -
 
 
 def euclidean(tensors: Sequence[KerasTensor], *, epsilon: float = 1e-12, name: str | None = None) -> KerasTensor:
-    """`sqrt(Σ (a − b)² + epsilon)`, in float32.
+    """`sqrt(Σ (a − b)² + epsilon)`.
 
     Args:
-        tensors: two vectors, `(batch, features)`.
-        epsilon: keeps the gradient at distance zero finite.
-        name: the last layer's name, and the prefix of the rest.
+        tensors: two vectors.
+        epsilon: keeps the gradient finite at distance zero.
 
     Returns:
         `(batch, 1)`, float32.
 
     Raises:
-        ValueError: not two vectors, or of different shapes, or `epsilon` is not above zero.
+        ValueError: not two vectors of one shape, or `epsilon` is not above zero.
 
     >>> euclidean([keras.Input((8,)), keras.Input((8,))]).shape
     (None, 1)
     """
-    a, b = _pair(tensors, rank=2)
-    if not epsilon > 0:
-        raise ValueError(f"`epsilon` must be above 0; got {epsilon!r}")
+    pair = _pair(tensors, rank=2)
     name = resolve(name, "euclidean")
     # Half precision would lose epsilon and overflow at a distance of 256.
-    d = layers.Subtract(dtype="float32", name=f"{name}_difference")([a, b])
-    d2 = layers.Dot(axes=-1, dtype="float32", name=f"{name}_square")([d, d])
-    d2 = layers.Rescaling(1.0, offset=epsilon, dtype="float32", name=f"{name}_epsilon")(d2)
-    return layers.Identity(dtype="float32", name=name)(ops.sqrt(d2))
+    difference = layers.Subtract(dtype="float32", name=f"{name}_difference")(pair)
+    square = _square(difference, epsilon, name)
+    return layers.Identity(dtype="float32", name=name)(ops.sqrt(square))
 
 
 def cosine(tensors: Sequence[KerasTensor], *, epsilon: float = 1e-12, name: str | None = None) -> KerasTensor:
-    """`a·b / (|a| |b|)` with `|a| = sqrt(Σ a² + epsilon)`, in float32.
+    """`a·b / (|a| |b|)` with `|a| = sqrt(Σ a² + epsilon)`.
 
     Args:
-        tensors: two vectors, `(batch, features)`.
-        epsilon: keeps the gradient at a zero vector finite, as a tower that ends in ReLU can put out.
-        name: the last layer's name, and the prefix of the rest.
+        tensors: two vectors.
+        epsilon: keeps the gradient finite at a zero vector, which a tower that ends in ReLU can return.
 
     Returns:
-        `(batch, 1)`, float32, from −1 to 1.
+        `(batch, 1)`, float32, in [−1, 1].
 
     Raises:
-        ValueError: not two vectors, or of different shapes, or `epsilon` is not above zero.
+        ValueError: not two vectors of one shape, or `epsilon` is not above zero.
 
     >>> cosine([keras.Input((8,)), keras.Input((8,))]).shape
     (None, 1)
     """
     a, b = _pair(tensors, rank=2)
-    if not epsilon > 0:
-        raise ValueError(f"`epsilon` must be above 0; got {epsilon!r}")
     name = resolve(name, "cosine")
 
-    # Keras's own `Dot(normalize=True)` has no finite gradient at a zero vector.
+    # The gradient of `Dot(normalize=True)` is not finite at a zero vector.
     def unit(x: KerasTensor, part: str) -> KerasTensor:
-        x2 = layers.Dot(axes=-1, dtype="float32", name=f"{name}_{part}_square")([x, x])
-        x2 = layers.Rescaling(1.0, offset=epsilon, dtype="float32", name=f"{name}_{part}_epsilon")(x2)
-        return layers.Multiply(dtype="float32", name=f"{name}_{part}")([x, ops.rsqrt(x2)])
+        square = _square(x, epsilon, f"{name}_{part}")
+        return layers.Multiply(dtype="float32", name=f"{name}_{part}")([x, ops.rsqrt(square)])
 
     return layers.Dot(axes=-1, dtype="float32", name=name)([unit(a, "a"), unit(b, "b")])
 
 
 def dot(tensors: Sequence[KerasTensor], *, name: str | None = None) -> KerasTensor:
-    """`a·b`, in float32.
+    """`a·b`.
 
     Args:
-        tensors: two vectors, `(batch, features)`.
-        name: the layer's name.
+        tensors: two vectors.
 
     Returns:
         `(batch, 1)`, float32.
 
     Raises:
-        ValueError: not two vectors, or of different shapes.
+        ValueError: not two vectors of one shape.
 
     >>> dot([keras.Input((8,)), keras.Input((8,))]).shape
     (None, 1)
@@ -303,3 +295,11 @@ def _pair(tensors: Sequence[KerasTensor], rank: int | None = None) -> list[Keras
         for x in tensors:
             check.rank(x, rank, "tensors")
     return list(tensors)
+
+
+def _square(x: KerasTensor, epsilon: float, name: str) -> KerasTensor:
+    """`Σ x² + epsilon`."""
+    if not epsilon > 0:
+        raise ValueError(f"`epsilon` must be above 0; got {epsilon!r}")
+    square = layers.Dot(axes=-1, dtype="float32", name=f"{name}_square")([x, x])
+    return layers.Rescaling(1.0, offset=epsilon, dtype="float32", name=f"{name}_epsilon")(square)

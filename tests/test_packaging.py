@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.process import ROOT
+
+PYTEST = "-m pytest --numprocesses=logical --maxprocesses=8 --dist=loadscope"
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +56,8 @@ def test_a_plain_install_brings_keras_and_a_backend_alone(config):
         ("jax", {"jax"}),
         ("torch", {"torch"}),
         ("gpu", {"tensorflow"}),
-        ("test", {"pytest", "tensorflow-datasets", "importlib_resources", "absl-py", "rich"}),
-        ("dev", {"ruff", "build", "pytest"}),
+        ("test", {"pytest", "pytest-xdist", "tensorflow-datasets", "importlib_resources", "absl-py", "rich"}),
+        ("dev", {"ruff", "mypy", "build", "pytest"}),
     ],
 )
 def test_extra_brings(config, extra, needed):
@@ -116,7 +118,7 @@ def checkout(tmp_path):
 
 def make(folder, *arguments):
     # These tests may be run by make themselves, and must not inherit its flags.
-    inherited = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHON", "ARGS"}
+    inherited = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHON", "ARGS", "KERAS_BACKEND"}
     environment = {name: value for name, value in os.environ.items() if name not in inherited}
     return subprocess.run(["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
@@ -170,7 +172,7 @@ def python(tmp_path):
         "-c "*) ;;
         "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo venv >>"{tmp_path}/asked" ;;
         "-m pip") echo "pip $6" >>"{tmp_path}/asked" && test ! -e "{tmp_path}/broken" ;;
-        *) echo "$*" >>"{tmp_path}/asked" ;;
+        *) echo "${{KERAS_BACKEND:+$KERAS_BACKEND }}$*" >>"{tmp_path}/asked" ;;
         esac""",
     )
 
@@ -185,11 +187,25 @@ def asked(python):
 
 def test_make_sets_up_once(checkout, python):
     assert make(checkout, "test", f"PYTHON={python}").returncode == 0
-    assert asked(python) == ["venv", "pip .[test]", "-m pytest"]
+    assert asked(python) == ["venv", "pip .[test]", PYTEST]
     assert make(checkout, "test", "ARGS=-x -k residual").returncode == 0
-    assert asked(python) == ["-m pytest -x -k residual"]
+    assert asked(python) == [f"{PYTEST} -x -k residual"]
     assert make(checkout, "bench", "ARGS=--arch=lenet").returncode == 0
     assert asked(python) == ["pip .[bench]", "-m benchmarks.train --arch=lenet"]
+
+
+def test_make_test_backends_runs_them_in_turn(checkout, python):
+    assert make(checkout, "test-backends", f"PYTHON={python}").returncode == 0
+    run = f"{PYTEST} tests/kblocks tests/architectures tests/test_promise.py"
+    assert asked(python) == ["venv", "pip .[test]", *(f"{name} {run}" for name in ("tensorflow", "jax", "torch"))]
+
+
+def test_make_test_backends_needs_all_of_them(checkout, python):
+    python.write_text(python.read_text().replace('"-c "*) ;;', """"-c "*"'torch'"*) exit 1 ;; "-c "*) ;;"""))
+    result = make(checkout, "test-backends", f"PYTHON={python}")
+    assert result.returncode != 0
+    assert "torch is not installed; install it with: .venv/bin/python -m pip install torch\n" in result.stderr
+    assert asked(python) == ["venv", "pip .[test]"]
 
 
 @pytest.mark.parametrize("name", ["setup.cfg", "pyproject.toml"])
@@ -198,7 +214,7 @@ def test_make_installs_again_after_a_change(checkout, python, name):
     asked(python)
     os.utime(checkout / name)
     make(checkout, "test")
-    assert asked(python) == ["pip .[test]", "-m pytest"]
+    assert asked(python) == ["pip .[test]", PYTEST]
 
 
 def test_make_starts_afresh_after_a_failed_install(checkout, python):
@@ -208,7 +224,7 @@ def test_make_starts_afresh_after_a_failed_install(checkout, python):
     assert asked(python) == ["venv", "pip .[test]"]
     broken.unlink()
     assert make(checkout, "test").returncode == 0
-    assert asked(python) == ["venv", "pip .[test]", "-m pytest"]
+    assert asked(python) == ["venv", "pip .[test]", PYTEST]
 
 
 def test_make_starts_afresh_with_another_python(checkout, python):
@@ -216,7 +232,7 @@ def test_make_starts_afresh_with_another_python(checkout, python):
     other = Path(shutil.copy(python, python.with_name("another")))
     asked(python)
     make(checkout, "test", f"PYTHON={other}")
-    assert asked(python) == ["venv", "pip .[test]", "-m pytest"]
+    assert asked(python) == ["venv", "pip .[test]", PYTEST]
 
 
 def test_make_uses_an_environment_that_was_there(checkout, python):
@@ -224,5 +240,5 @@ def test_make_uses_an_environment_that_was_there(checkout, python):
     shutil.copy(python, checkout / ".venv/bin/python")
     (checkout / ".venv/mine").touch()
     make(checkout, "test")
-    assert asked(python) == ["pip .[test]", "-m pytest"]
+    assert asked(python) == ["pip .[test]", PYTEST]
     assert (checkout / ".venv/mine").exists()

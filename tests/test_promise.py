@@ -20,22 +20,12 @@ import kblocks as kb
 from architectures import lenet, resnet, siamese
 from kblocks.graph import profile
 from kblocks.residual import preact_basic
-from tests.architectures.daily import DEEP, LARGE
-from tests.architectures.families import FAMILIES, OF_IMAGES, TINY
-from tests.architectures.scramble import randomise, scramble
-from tests.process import ROOT, python
+from tests.support.models import ALLOWED_OPS, CUSTOM, is_stock, operations, predict, strangers
+from tests.support.networks import DEEP, FAMILIES, LARGE, OF_IMAGES, TINY
+from tests.support.process import ROOT, python
+from tests.support.weights import randomise, scramble
 
 SOURCES = sorted([*ROOT.glob("kblocks/**/*.py"), *ROOT.glob("architectures/**/*.py")])
-
-# The operations of keras.ops that may stand in a graph, each with what no layer can do in its place. An operation takes
-# no name, and is saved under a private path of Keras, so the fewer the better.
-ALLOWED_OPS = {
-    "Split": "takes joined inputs apart along the batch axis, which layers leave alone",
-    "GetItem": "takes one value of each image, whatever its size, for `OnesLike`",
-    "OnesLike": "a 1 for each image, of which a dense layer makes a learned vector",
-    "Sqrt": "no layer takes a root",
-    "Rsqrt": "no layer takes a root, and none divides",
-}
 
 # What the packages may import beside Python's own library. Keras brings NumPy, and rich, which prints the table.
 MAY_IMPORT = {
@@ -43,8 +33,6 @@ MAY_IMPORT = {
     "architectures": {"h5py", "keras", "numpy", "rich", "kblocks", "architectures"},
 }
 
-# What runs or registers code that a saved model doesn't hold.
-CUSTOM = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "register_keras_serializable"}
 DYNAMIC = {"__import__", "eval", "exec", "importlib.import_module"}
 
 
@@ -143,7 +131,7 @@ def test_all_files_are_read():
         ("try:\n  import torch.nn\nexcept ImportError: pass", "torch.nn is imported"),
         ("from benchmarks import timer", "benchmarks is imported"),
         ("import architectures", "architectures is imported"),
-        ("from architectures.variant import Variant", "architectures.variant is imported"),
+        ("from architectures.common.family import Variant", "architectures.common.family is imported"),
         ("__import__('tensorflow')", "__import__ is used"),
         ("from importlib import import_module as load\nload('jax')", "importlib.import_module is used"),
     ],
@@ -188,27 +176,6 @@ def test_the_sources_call_the_listed_ops_and_no_others():
     assert called == ALLOWED_OPS.keys() - {"GetItem"}
 
 
-def operations(model: keras.Model):
-    """All operations of a model and of the models in it."""
-    for operation in model.operations:
-        yield operation
-        if isinstance(operation, keras.Model):
-            yield from operations(operation)
-
-
-# `keras.Model` is another class than what it makes of tensors.
-FUNCTIONAL = type(architectures.create("mlp_tiny"))
-
-
-def is_stock(operation) -> bool:
-    kind = type(operation)
-    if isinstance(operation, keras.Model):
-        return kind in (FUNCTIONAL, keras.Sequential)
-    if kind.__module__.startswith("keras.src.ops."):
-        return kind.__name__ in ALLOWED_OPS
-    return kind.__module__.startswith("keras.src.layers.") and kind.__name__ not in CUSTOM
-
-
 def of_row(arch: str, **options) -> Callable[[], keras.Model]:
     row = architectures.variant(arch)
     if row.classes == 1000:
@@ -250,7 +217,8 @@ def every_op() -> keras.Model:
     vectors = kb.tower.embed(inputs, kb.tower.as_model(tower, (8,), name="tower"), joint_norm=True, name="joint")
     scaled = keras.layers.Reshape((1, 8), name="tokens")(inputs[0])
     scaled = kb.compose.layer_scale(scaled, 0.5, name="scale")
-    outputs = [kb.tower.euclidean(vectors, name="near"), kb.tower.cosine(vectors, name="alike"), scaled]
+    mean = kb.pool.avg_pool(keras.layers.Reshape((2, 2, 2), name="image")(inputs[1]), 2, name="mean")
+    outputs = [kb.tower.euclidean(vectors, name="near"), kb.tower.cosine(vectors, name="alike"), scaled, mean]
     return keras.Model(inputs, outputs, name="every_op")
 
 
@@ -301,11 +269,6 @@ def images(model: keras.Model, count: int = 3) -> list[np.ndarray]:
         (rng.normal(size=(count, *shape)) + colour).astype("float32")
         for shape, colour in zip(shapes, colours, strict=True)
     ]
-
-
-def predict(model: keras.Model, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    outputs = model(inputs if len(inputs) > 1 else inputs[0], training=False)
-    return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
 
 
 # What stands as None among the modules is not found, nor are its parts.
@@ -365,7 +328,7 @@ def reloaded(names: tuple[str, ...]) -> dict[str, float | str]:
         for name in names:
             model = built(name)
             x = images(model)
-            y = predict(model, x)
+            y = keras.tree.flatten(predict(model, *x))
             # Outputs that hardly differ from image to image would be alike for wrong weights too.
             assert all(np.std(z, axis=0).max() > 1e-3 * np.abs(z).max() > 0 for z in y), name
             np.savez(
@@ -396,7 +359,7 @@ def test_keras_alone_loads_the_model(name):
 def test_every_operation_is_stock(name):
     model = built(name)
     assert is_stock(model)
-    assert [type(operation) for operation in operations(model) if not is_stock(operation)] == []
+    assert strangers(model) == []
 
 
 def test_every_listed_op_is_met():
@@ -416,8 +379,7 @@ def test_what_is_not_stock_is_seen():
     outputs = [Mine()(x), keras.layers.Lambda(lambda x: x)(x), x + 1.0, Model(x, x)(x), keras.layers.Dense(2)(x)]
     y = keras.Input((4,))
     outer = keras.Model(y, keras.Model(x, outputs)(y))
-    found = [type(op).__name__ for op in operations(outer) if not is_stock(op)]
-    assert sorted(found) == ["Add", "Lambda", "Mine", "Model"]
+    assert sorted(strangers(outer)) == ["Add", "Lambda", "Mine", "Model"]
     assert not is_stock(Model(x, x))
 
 
@@ -438,7 +400,7 @@ def test_two_of_one_architecture_have_weights_of_their_own(family):
     assert len(left.weights) == len(right.weights) > 0
     assert {id(weight) for weight in left.weights}.isdisjoint(id(weight) for weight in right.weights)
     x = images(left, 16)
-    for a, b in zip(predict(left, x), predict(right, x), strict=True):
+    for a, b in zip(predict(left, *x), predict(right, *x), strict=True):
         assert not np.allclose(a, b, rtol=1e-2)
 
 
@@ -473,11 +435,11 @@ class TestSiamese:
         model = SIAMESE[name]()
         randomise(model)
         a, b = images(model)
-        np.testing.assert_allclose(predict(model, [a, b])[0], predict(model, [b, a])[0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(predict(model, a, b), predict(model, b, a), rtol=1e-4, atol=1e-4)
         # Two equal images leave the bias alone.
         bias = keras.ops.convert_to_numpy(model.get_layer("logits").bias)
-        np.testing.assert_allclose(predict(model, [a, a])[0], np.tile(bias, (len(a), 1)), rtol=1e-4, atol=1e-4)
-        assert np.abs(predict(model, [a, b])[0] - bias).min() > 1e-3
+        np.testing.assert_allclose(predict(model, a, a), np.tile(bias, (len(a), 1)), rtol=1e-4, atol=1e-4)
+        assert np.abs(predict(model, a, b) - bias).min() > 1e-3
 
     def test_a_step_after_a_reload_moves_both_branches_alike(self, name, tmp_path):
         SIAMESE[name]().save(tmp_path / "model.keras")
@@ -495,8 +457,8 @@ class TestSiamese:
         # What the network makes of two images is what its one tower makes of each.
         u, v = (keras.ops.convert_to_numpy(tower(x, training=False)) for x in (a, b))
         kernel, bias = head.get_weights()
-        np.testing.assert_allclose(predict(model, [a, b])[0], np.abs(u - v) @ kernel + bias, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(predict(model, [b, a])[0], np.abs(u - v) @ kernel + bias, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(predict(model, a, b), np.abs(u - v) @ kernel + bias, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(predict(model, b, a), np.abs(u - v) @ kernel + bias, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from tests.process import ROOT, python
+from tests.support.process import ROOT, python
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^( *)```python\n(.*?)^ *```", README, re.MULTILINE | re.DOTALL)

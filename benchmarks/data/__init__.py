@@ -1,21 +1,41 @@
-"""The images: MNIST and CIFAR-10 by tensorflow-datasets, an `.npz` file, or generated digits; uint8, in memory."""
+"""The images, uint8 and in memory: of tensorflow-datasets, of `keras.datasets`, of an `.npz` file, or generated digits.
 
-from benchmarks.data import glyphs
-from benchmarks.data.dataset import SHAPES, SIZES, Dataset
+`catalogue` has a row for each data set. Nothing here imports Keras or TensorFlow before data is loaded.
+"""
+
+from benchmarks.data import glyphs, tfds
+from benchmarks.data.catalogue import NAMES, ROWS, Row, find
+from benchmarks.data.dataset import Dataset
+from benchmarks.data.keras_datasets import from_keras
 from benchmarks.data.npz import from_npz
 from benchmarks.data.tfds import from_tfds
 from benchmarks.terminal.console import say
 from benchmarks.terminal.errors import UsageError
 
-__all__ = ["Dataset", "from_npz", "from_tfds", "generated", "load", "load_or_generate"]
+__all__ = [
+    "NAMES",
+    "ROWS",
+    "SOURCES",
+    "Dataset",
+    "Row",
+    "find",
+    "from_keras",
+    "from_npz",
+    "from_tfds",
+    "generated",
+    "load",
+    "load_or_generate",
+]
+
+SOURCES = ("tfds", "keras", "npz:PATH", "generated")
 
 
-def load(dataset: str, source: str, data_dir: str | None = None) -> Dataset:
+def load(dataset: str, source: str | None = None, data_dir: str | None = None) -> Dataset:
     """Reads a data set.
 
     Args:
-        dataset: `"mnist"` or `"cifar10"`; of the `.npz` and the generated digits it gives the shape alone.
-        source: `"tfds"`, `"npz:PATH"` or `"generated"`.
+        dataset: a name in the catalogue; an `.npz` file ignores it, and generated digits take its shape alone.
+        source: one of `SOURCES`; `None` for tensorflow-datasets, or `keras.datasets` where that is not installed.
         data_dir: the folder of tensorflow-datasets; `None` for `TFDS_DATA_DIR` or the library's own.
 
     Returns:
@@ -24,27 +44,32 @@ def load(dataset: str, source: str, data_dir: str | None = None) -> Dataset:
     Raises:
         UsageError: the data can't be had or read; the text says what to do.
     """
+    if source is None:
+        source = "tfds" if data_dir or tfds.is_installed() else "keras"
+    if source == "tfds":
+        return from_tfds(dataset, data_dir)
+    if source == "keras":
+        return from_keras(dataset)
     if source == "generated":
         return generated(dataset)
     if source.startswith("npz:"):
         return from_npz(source.removeprefix("npz:"))
-    return from_tfds(dataset, data_dir)
+    raise UsageError(f"the source must be one of {', '.join(SOURCES)}; got {source!r}")
 
 
 def load_or_generate(dataset: str, data_dir: str | None = None) -> Dataset:
-    """As `load` from tensorflow-datasets; where that can't be, says so in a line and generates digits."""
+    """As `load`; where the data can't be had, prints why and generates digits."""
     try:
-        return from_tfds(dataset, data_dir)
+        return load(dataset, None, data_dir)
     except UsageError as error:
         say(f"{error}\nGoing on with generated digits, which are not {dataset}.")
         return generated(dataset)
 
 
 def generated(dataset: str) -> Dataset:
-    """Digits drawn by `benchmarks.data.glyphs`, as many and of the shape of `dataset`."""
-    shape = SHAPES[dataset]
-    train, test = SIZES[dataset]
-    x_train, y_train = glyphs.digits(train, shape, seed=0)
-    x_test, y_test = glyphs.digits(test, shape, seed=1)
-    name = "generated_" + "x".join(map(str, shape))
+    """Digits drawn by `benchmarks.data.glyphs`, as many as `dataset` has images, of their shape."""
+    row = find(dataset)
+    x_train, y_train = glyphs.digits(row.train, row.shape, seed=0)
+    x_test, y_test = glyphs.digits(row.test, row.shape, seed=1)
+    name = "generated_" + "x".join(map(str, row.shape))
     return Dataset(name, "generated", x_train, y_train.astype("int32"), x_test, y_test.astype("int32"), 10)

@@ -1,4 +1,4 @@
-"""Handwriting-like digits drawn with NumPy alone: a stand-in for MNIST and CIFAR-10 where neither is at hand.
+"""Digits that look handwritten, drawn with NumPy alone: in place of MNIST and CIFAR-10 where neither is available.
 
 Every digit has a few hand-made styles, each turned once into a field of distances to its nearest stroke. An
 image is that field looked up through a random warp and thresholded at a random pen width, so a whole chunk of
@@ -10,6 +10,8 @@ digit behind.
 import functools
 
 import numpy as np
+
+from benchmarks.data.dataset import Array
 
 # STYLES[digit] lists ways to write it. A style is strokes separated by commas; a stroke is points "xy" on a
 # grid of 7 columns and 9 rows (origin top left) joined by a smooth curve, so a corner is where one stroke
@@ -43,9 +45,9 @@ CELLS = 128  # a field's rows and columns: so many that the nearest cell stands 
 CHUNK = 128  # images drawn at a time: few enough for their temporaries to stay in cache
 
 
-def _trace(stroke: str) -> np.ndarray:
+def _trace(stroke: str) -> Array:
     """Points (x, y) of a stroke's Catmull-Rom spline, closed if it ends as it began: float32 [points, 2]."""
-    knots = np.array([(int(x) - 3, int(y) - 4) for x, y in stroke.split()], np.float32) / 4
+    knots = np.array([(int(point[0]) - 3, int(point[1]) - 4) for point in stroke.split()], np.float32) / 4
     closed = stroke[:2] == stroke[-2:]
     before, after = (knots[-2], knots[1]) if closed else (2 * knots[0] - knots[1], 2 * knots[-1] - knots[-2])
     knots = np.vstack([before, knots, after])
@@ -55,7 +57,7 @@ def _trace(stroke: str) -> np.ndarray:
 
 
 @functools.cache
-def _fields() -> np.ndarray:
+def _fields() -> Array:
     """Distances to each style's nearest stroke, flat: float32 [digits * styles * rows * columns]."""
     axis = ((np.arange(CELLS, dtype=np.float32) + 0.5) * 2 / CELLS - 1) * np.float32(REACH)
     fields = []
@@ -66,12 +68,12 @@ def _fields() -> np.ndarray:
     return np.concatenate(fields, axis=None, dtype=np.float32)
 
 
-def _uniform(rng: np.random.Generator, n: int, low: float, high: float) -> np.ndarray:
+def _uniform(rng: np.random.Generator, n: int, low: float, high: float) -> Array:
     """One number for each of `n` images: float32 [n, 1, 1, 1]."""
     return rng.uniform(low, high, (n, 1, 1, 1)).astype(np.float32)
 
 
-def _ink(rng: np.random.Generator, labels: np.ndarray, size: int) -> np.ndarray:
+def _ink(rng: np.random.Generator, labels: Array, size: int) -> Array:
     """How much of each pixel the pen covers, for digits [n] drawn at random: float32 [n, 1, size, size]."""
     uniform = functools.partial(_uniform, rng, len(labels))
     axis = (np.arange(size, dtype=np.float32) + 0.5) * 2 / size - 1
@@ -87,10 +89,11 @@ def _ink(rng: np.random.Generator, labels: np.ndarray, size: int) -> np.ndarray:
     distance = _fields().take((style[:, None, None, None] * CELLS + row) * CELLS + column)
     # A ramp of one pixel from paper to ink is a crisp edge, a longer one a soft pen.
     ramp = uniform(1, 2) * 2 / (size * scale)
-    return np.clip((uniform(0.07, 0.17) - distance) / ramp + 0.5, 0, 1)
+    ink: Array = np.clip((uniform(0.07, 0.17) - distance) / ramp + 0.5, 0, 1)
+    return ink
 
 
-def _paint(rng: np.random.Generator, ink: np.ndarray) -> np.ndarray:
+def _paint(rng: np.random.Generator, ink: Array) -> Array:
     """Two contrasting colours over a ripple, from coverage [n, 1, size, size]: float32 [n, 3, size, size]."""
     size = ink.shape[-1]
     uniform = functools.partial(_uniform, rng, len(ink))
@@ -102,12 +105,11 @@ def _paint(rng: np.random.Generator, ink: np.ndarray) -> np.ndarray:
     paper, pen = (grey + rng.normal(0, 0.1, (len(ink), 3, 1, 1)).astype(np.float32) for grey in (paper_grey, pen_grey))
     axis = np.arange(size, dtype=np.float32) / size
     ripple = np.sin(uniform(-15, 15) * axis + (uniform(-15, 15) * axis[:, None] + uniform(0, 2 * np.pi)))
-    return paper + ripple * uniform(0, 0.15) + (pen - paper) * ink
+    tones: Array = paper + ripple * uniform(0, 0.15) + (pen - paper) * ink
+    return tones
 
 
-def digits(
-    count: int, image_shape: tuple[int, int, int] = (28, 28, 1), *, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def digits(count: int, image_shape: tuple[int, int, int] = (28, 28, 1), *, seed: int = 0) -> tuple[Array, Array]:
     """Draws random digits with their labels, the ten classes as equal in number as `count` allows.
 
     Args:

@@ -1,72 +1,64 @@
-"""Engines: how steps are run. One small file each, one contract, which is in `base`.
+"""Engines: how steps are run. One file per engine, one contract, which is in `base`.
 
-An engine is built from a model, an optimiser, a task and a plan, and has
+An engine is built from a model, an optimiser, a task and a plan:
 
-    warm_up()        compiles all that a run needs and leaves model and optimiser as they were; returns the seconds
-    run(steps)       runs so many steps, returns their mean loss when the device is done
-    sync()           puts the trained values into the model and the optimiser
-    block            how many steps it runs at a time at most
+    engine = engines.create(model, keras.optimizers.Adam(), task, engines.Plan(batch_size=128))
+    engine.warm_up()       # compiles; leaves model and optimiser unchanged; returns the seconds
+    loss = engine.run(50)  # runs 50 steps on the device; returns their mean loss
+    engine.sync()          # copies the trained values into the model and the optimiser
 
-On `resident` input the data lie on the device and whole blocks of steps run there; on `stream` they lie in main memory
-and a `tf.data` pipeline draws and augments the batches beside the steps; `fit` is plain `model.fit`, the reference.
+With `input="resident"` the data lies on the device and blocks of steps run there; with `"stream"` it lies in main
+memory and a `tf.data` pipeline draws and augments the batches; with `"fit"` plain `model.fit` runs the steps, as a
+reference.
 """
+
+import importlib
 
 import keras
 
-from benchmarks.engines.base import BLOCK_STEPS, Engine, Plan
+from benchmarks.engines.base import BLOCK_STEPS, INPUTS, MODES, Engine, Plan
 from benchmarks.tasks import Task
 from benchmarks.terminal.errors import UsageError
 
-__all__ = ["BLOCK_STEPS", "INPUTS", "MODES", "Engine", "Plan", "create"]
+__all__ = ["BLOCK_STEPS", "INPUTS", "MODES", "Engine", "Plan", "create", "find"]
 
-INPUTS = ("resident", "stream", "fit")
-MODES = ("training", "inference")
+# Module and class of the engine for an input on any backend, or for all other inputs on one backend.
+BY_INPUT = {"fit": ("fit", "FitEngine")}
+BY_BACKEND = {
+    "tensorflow": ("tensorflow", "TensorFlowEngine"),
+    "jax": ("jax", "JaxEngine"),
+    "torch": ("torch", "TorchEngine"),
+}
 
 
-def create(
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    task: Task,
-    plan: Plan,
-    *,
-    network: str | None = None,
-) -> Engine:
-    """The engine for a plan and Keras's backend.
+def find(input: str) -> type[Engine]:
+    """The engine's class for an input, one of `INPUTS`, on Keras's backend.
+
+    Raises:
+        UsageError: the backend has no engine for that input.
+    """
+    backend = keras.backend.backend()
+    found = BY_INPUT.get(input) or BY_BACKEND.get(backend)
+    if found is None:
+        raise UsageError(f"--input={input} has no engine for KERAS_BACKEND={backend}; it takes {', '.join(BY_BACKEND)}")
+    module, name = found
+    engine: type[Engine] = getattr(importlib.import_module(f"benchmarks.engines.{module}"), name)
+    return engine
+
+
+def create(model: keras.Model, optimizer: keras.optimizers.Optimizer, task: Task, plan: Plan) -> Engine:
+    """The engine for a plan on Keras's backend.
 
     Args:
         model: trained in place.
         optimizer: not built yet.
-        task: see `benchmarks.tasks.classification`.
+        task: see `benchmarks.tasks`.
         plan: see `Plan`.
-        network: of PyTorch alone that runs in place of the model, see `plain_torch`.
 
     Returns:
         The engine.
 
     Raises:
-        UsageError: the batch is larger than the data, or there is no engine for the backend.
+        UsageError: the batch is larger than the data, or the backend has no engine for the plan's input.
     """
-    if not 1 <= plan.batch_size <= task.count:
-        raise UsageError(
-            f"--batch_size must be from 1 to {task.count}, the number of training examples; got {plan.batch_size}"
-        )
-    backend = keras.backend.backend()
-    if network is not None:
-        if backend != "torch":
-            raise UsageError(f"--peer={network} needs KERAS_BACKEND=torch; got {backend}")
-        from benchmarks.peers.plain_torch import PlainTorchEngine
-
-        return PlainTorchEngine(model, optimizer, task, plan, network=network)
-    if plan.input == "fit":
-        from benchmarks.engines.fit import FitEngine as Chosen
-    elif backend == "tensorflow":
-        from benchmarks.engines.tensorflow import TensorFlowEngine as Chosen
-    elif backend == "jax":
-        from benchmarks.engines.jax import JaxEngine as Chosen
-    elif backend == "torch":
-        from benchmarks.engines.torch import TorchEngine as Chosen
-    else:
-        raise UsageError(
-            f"--input={plan.input} has no engine for KERAS_BACKEND={backend}; it takes tensorflow, jax or torch"
-        )
-    return Chosen(model, optimizer, task, plan)
+    return find(plan.input)(model, optimizer, task, plan)

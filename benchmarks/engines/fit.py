@@ -1,4 +1,4 @@
-"""Plain `model.fit` on NumPy arrays, as a tutorial has it: the reference, on any backend. `evaluate` for inference."""
+"""Plain `model.fit` on NumPy arrays as a reference, on any backend; `model.evaluate` for inference."""
 
 import keras
 
@@ -8,7 +8,15 @@ from benchmarks.terminal.errors import UsageError
 
 
 class FitEngine(Engine):
-    """Runs a model by `model.fit` or `model.evaluate`, an epoch or a part of one at a time."""
+    """Runs a model by `model.fit` or `model.evaluate`, an epoch or a part of one at a time.
+
+    Each call of `fit` sets itself up again, which a user pays once per epoch: a few long blocks are a fair measurement.
+    """
+
+    augments = False
+    whole_epochs = True
+    timed_blocks = 5
+    block_seconds = 2.0
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, task: Task, plan: Plan) -> None:
         if len(model.outputs) > 1:
@@ -16,7 +24,7 @@ class FitEngine(Engine):
         super().__init__(model, optimizer, task, plan)
         self._inputs, self._targets = task.examples(task.count, plan.seed)
         self._at = 0
-        self.block = self._steps_per_epoch
+        self.block = self.steps_per_epoch
         model.compile(optimizer, task.keras_loss, jit_compile={"auto": "auto", "on": True, "off": False}[plan.jit])
         self.jit = bool(model.jit_compile)
 
@@ -24,9 +32,9 @@ class FitEngine(Engine):
         """Runs `steps` steps; returns their mean loss when the device is done."""
         total, left = 0.0, steps
         while left:
-            count = min(left, self._steps_per_epoch - self._at)
+            count = min(left, self.steps_per_epoch - self._at)
             total += self._run_part(self._at, count) * count
-            self._at = (self._at + count) % self._steps_per_epoch
+            self._at = (self._at + count) % self.steps_per_epoch
             left -= count
         return total / steps
 
@@ -35,9 +43,9 @@ class FitEngine(Engine):
 
     def _run_part(self, at: int, count: int) -> float:
         """The mean loss of `count` steps, from step `at` of the epoch on."""
-        part = slice(at * self._batch_size, (at + count) * self._batch_size)
+        part = slice(at * self.batch_size, (at + count) * self.batch_size)
         inputs = [x[part] for x in self._inputs]
         x, y = inputs if len(inputs) > 1 else inputs[0], self._targets[part]
         if self._plan.trains:
-            return self._model.fit(x, y, batch_size=self._batch_size, verbose=0).history["loss"][0]
-        return self._model.evaluate(x, y, batch_size=self._batch_size, verbose=0)
+            return float(self._model.fit(x, y, batch_size=self.batch_size, verbose=0).history["loss"][0])
+        return float(self._model.evaluate(x, y, batch_size=self.batch_size, verbose=0))

@@ -79,10 +79,10 @@ class JaxEngine(Engine):
     def _run_resident(self, steps: int) -> list[jax.Array]:
         losses, left = [], steps
         while left:
-            epoch, at = divmod(self._done, self._steps_per_epoch)
+            epoch, at = divmod(self._done, self.steps_per_epoch)
             if at == 0:
                 self._order = self._shuffle(epoch)
-            if 1 < self._loop <= min(left, self._steps_per_epoch - at):
+            if 1 < self._loop <= min(left, self.steps_per_epoch - at):
                 count, rows, run = self._loop, self._order[at : at + self._loop], self._many
             else:
                 count, rows, run = 1, self._order[at], self._one
@@ -99,7 +99,7 @@ class JaxEngine(Engine):
     def _draw_order(self, epoch: int) -> jax.Array:
         key = jax.random.fold_in(jax.random.fold_in(self._key, 0), epoch)
         order = jax.random.permutation(key, self._task.count)
-        return order[: self._steps_per_epoch * self._batch_size].reshape(-1, self._batch_size)
+        return order[: self.steps_per_epoch * self.batch_size].reshape(-1, self.batch_size)
 
     def _resident_steps(self, state: State, data: dict[str, Any], rows: jax.Array, step: int) -> tuple[State, Any]:
         """The new state and the summed loss after a step for each of the `rows`."""
@@ -112,7 +112,7 @@ class JaxEngine(Engine):
 
     def _resident_step(self, state: State, data: dict[str, Any], rows: jax.Array, step: int) -> tuple[State, Any]:
         key = jax.random.fold_in(jax.random.fold_in(self._key, 1), step)
-        uniform = jax.random.uniform(key, (self._batch_size, self._task.randoms))
+        uniform = jax.random.uniform(key, (self.batch_size, self._task.randoms))
         return self._step(state, *self._task.draw(data, rows, uniform))
 
     def _train_step(self, state: State, inputs: list[jax.Array], targets: jax.Array) -> tuple[State, Any]:
@@ -138,12 +138,13 @@ class JaxEngine(Engine):
         return state, self._task.loss(_as_list(outputs), targets)
 
 
-def _values(variables: tuple[list[Any], ...]) -> State:
-    return tuple([jnp.copy(variable.value) for variable in several] for several in variables)
+def _values(variables: tuple[list[Any], list[Any], list[Any]]) -> State:
+    trained, others, slots = ([jnp.copy(variable.value) for variable in several] for several in variables)
+    return trained, others, slots
 
 
 def _as_list(outputs: Any) -> list[jax.Array]:
-    return outputs if isinstance(outputs, list | tuple) else [outputs]
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 def _scale(optimizer: keras.optimizers.Optimizer, slots: list[jax.Array], loss: jax.Array) -> jax.Array:

@@ -3,8 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-import keras
-
+from benchmarks.backends.tensorflow import for_input
 from benchmarks.tasks import Task
 from benchmarks.terminal.errors import UsageError
 
@@ -23,7 +22,10 @@ def batches(task: Task, *, batch_size: int, seed: int) -> Any:
     Raises:
         UsageError: TensorFlow is not installed.
     """
-    tf = _tensorflow()
+    try:
+        tf = for_input()
+    except ModuleNotFoundError:
+        raise UsageError("--input=stream is a tf.data pipeline and needs TensorFlow: pip install tensorflow") from None
     functions = SimpleNamespace(
         arange=tf.range,
         cast=tf.cast,
@@ -48,14 +50,3 @@ def batches(task: Task, *, batch_size: int, seed: int) -> Any:
 
     rows = tf.data.Dataset.counter().flat_map(shuffle)
     return rows.enumerate().map(draw, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-def _tensorflow() -> Any:
-    try:
-        import tensorflow as tf
-    except ModuleNotFoundError:
-        raise UsageError("--input=stream is a tf.data pipeline and needs TensorFlow: pip install tensorflow") from None
-    if keras.backend.backend() != "tensorflow":
-        # TensorFlow would take the whole memory of a GPU that another backend computes on.
-        tf.config.set_visible_devices([], "GPU")
-    return tf

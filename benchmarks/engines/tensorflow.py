@@ -43,7 +43,7 @@ class TensorFlowEngine(Engine):
         example_bytes = sum(array.nbytes for array in task.train.values()) / task.count
         self.block = int(min(self.block, max(1, BLOCK_BYTES // (example_bytes * plan.batch_size))))
         # XLA takes blocks of one size only, so that the last of an epoch gathers some rows that it doesn't use.
-        drawn = (self._steps_per_epoch + self.block, plan.batch_size)
+        drawn = (self.steps_per_epoch + self.block, plan.batch_size)
         self._order = tf.Variable(tf.zeros(drawn, tf.int32), trainable=False)
         self._uniform = tf.Variable(tf.zeros((*drawn, task.randoms)), trainable=False)
         self._done = 0
@@ -58,10 +58,10 @@ class TensorFlowEngine(Engine):
                 count = min(left, self.block)
                 total += self._block(self._batches, tf.constant(count))
             else:
-                epoch, at = divmod(self._done, self._steps_per_epoch)
+                epoch, at = divmod(self._done, self.steps_per_epoch)
                 if at == 0:
                     self._shuffle(epoch)
-                count = min(left, self.block, self._steps_per_epoch - at)
+                count = min(left, self.block, self.steps_per_epoch - at)
                 total += self._block(tf.constant(at), tf.constant(count))
                 self._done += count
             left -= count
@@ -77,11 +77,11 @@ class TensorFlowEngine(Engine):
     def _shuffle(self, epoch: int) -> None:
         seed = self._plan.seed
         order = tf.random.experimental.stateless_shuffle(tf.range(self._task.count), seed=[seed, 2 * epoch])
-        used = self._steps_per_epoch * self._batch_size
-        self._order[: self._steps_per_epoch].assign(tf.reshape(order[:used], (-1, self._batch_size)))
-        shape = (self._steps_per_epoch, *self._uniform.shape[1:])
+        used = self.steps_per_epoch * self.batch_size
+        self._order[: self.steps_per_epoch].assign(tf.reshape(order[:used], (-1, self.batch_size)))
+        shape = (self.steps_per_epoch, *self._uniform.shape[1:])
         uniform = tf.random.stateless_uniform(shape, seed=[seed, 2 * epoch + 1])
-        self._uniform[: self._steps_per_epoch].assign(uniform)
+        self._uniform[: self.steps_per_epoch].assign(uniform)
 
     def _run_streamed(self, batches: Any, count: tf.Tensor) -> tf.Tensor:
         """The summed loss of `count` steps on the next batches."""
@@ -95,14 +95,14 @@ class TensorFlowEngine(Engine):
     def _run_resident(self, at: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """The summed loss of `count` steps, from row `at` of the order on."""
         gathered = self.block if self.jit else count
-        rows = tf.reshape(tf.slice(self._order, (at, 0), (gathered, self._batch_size)), (-1,))
-        uniform = tf.slice(self._uniform, (at, 0, 0), (gathered, self._batch_size, self._task.randoms))
-        uniform = tf.reshape(uniform, (gathered * self._batch_size, self._task.randoms))
+        rows = tf.reshape(tf.slice(self._order, (at, 0), (gathered, self.batch_size)), (-1,))
+        uniform = tf.slice(self._uniform, (at, 0, 0), (gathered, self.batch_size, self._task.randoms))
+        uniform = tf.reshape(uniform, (gathered * self.batch_size, self._task.randoms))
         inputs, targets = self._task.draw(self._data, rows, uniform)
         return self._steps([self._by_step(x) for x in inputs], self._by_step(targets), count)
 
     def _by_step(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(x, (self.block if self.jit else -1, self._batch_size, *x.shape[1:]))
+        return tf.reshape(x, (self.block if self.jit else -1, self.batch_size, *x.shape[1:]))
 
     def _run_steps(self, inputs: list[tf.Tensor], targets: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         # `for i in tf.range(count)` has a bound that XLA takes for a constant, and compiles anew for each count.

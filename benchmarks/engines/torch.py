@@ -59,15 +59,15 @@ class TorchEngine(Engine):
         return tensor.to(self._device, non_blocking=True)
 
     def _draw_resident(self) -> tuple[list[torch.Tensor], torch.Tensor]:
-        epoch, at = divmod(self._done, self._steps_per_epoch)
+        epoch, at = divmod(self._done, self.steps_per_epoch)
         if at == 0:
             self._shuffle(epoch)
         return self._task.draw(self._data, self._order[at], self._uniform[at])
 
     def _shuffle(self, epoch: int) -> None:
         generator = torch.Generator().manual_seed(self._plan.seed * 1_000_003 + epoch)
-        order = torch.randperm(self._task.count, generator=generator)[: self._steps_per_epoch * self._batch_size]
-        self._order = order.reshape(-1, self._batch_size).to(self._device)
+        order = torch.randperm(self._task.count, generator=generator)[: self.steps_per_epoch * self.batch_size]
+        self._order = order.reshape(-1, self.batch_size).to(self._device)
         uniform = torch.rand((*self._order.shape, self._task.randoms), generator=generator)
         self._uniform = uniform.to(self._device)
 

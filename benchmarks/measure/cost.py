@@ -1,4 +1,4 @@
-"""What the products of a step cost at least: their arithmetic, and the bytes they move."""
+"""Cost of the products of a step: their arithmetic, and a lower bound of the bytes they move."""
 
 import inspect
 import math
@@ -11,17 +11,17 @@ from benchmarks.engines import MODES
 from benchmarks.engines.replay import replay
 from kblocks.graph.profile import COUNTS, layer_macs
 
-PRODUCTS = tuple(kind for kinds in COUNTS for kind in kinds)
+PRODUCTS: tuple[Any, ...] = tuple(kind for kinds in COUNTS for kind in kinds)
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a step's products.
+    """Cost of the products of a step.
 
     Attributes:
-        flops: two for each multiply-add.
-        bytes: each array in its layer's compute dtype.
+        flops: floating-point operations, two per multiply-add.
+        bytes: bytes read and written, each array in its layer's compute dtype.
     """
 
     flops: int
@@ -31,26 +31,26 @@ class Cost:
 def step_cost(model: keras.Model, batch_size: int, mode: str) -> Cost:
     """`Σ passes · (2 · multiply-adds)` and `Σ passes · (inputs + weights + outputs)` over the products of a step.
 
-    Products are the calls of convolutions, dense layers and attention. Forward, such a call reads inputs and weights
-    and writes outputs. The two products backward do the same arithmetic and move arrays of the same three sizes: the
-    outputs' gradient and the weights become the inputs' gradient, the inputs and the outputs' gradient become the
-    weights' gradient. Nothing computes the gradient of what no trained layer stands before, nor of weights that are not
-    trained.
+    Products are the calls of convolutions, dense layers and attention. In the forward pass such a call reads inputs and
+    weights and writes outputs. The two products of the backward pass do the same arithmetic on arrays of the same three
+    sizes: the gradient of the inputs is computed from that of the outputs and the weights, the gradient of the weights
+    from that of the outputs and the inputs. No gradient is computed of inputs that depend on no trained layer, nor of
+    weights that are not trained.
 
-    All that stands between products is left out, as if it were fused into them, and so is the optimiser's update. So
-    the bytes are a lower bound where each product runs by itself and finds nothing in a cache, and the intensity that
-    follows from both an upper bound.
+    Everything between products is ignored, as if it were fused into them, and so is the optimiser's update. Thus the
+    bytes are a lower bound, if each product runs separately and finds nothing in a cache, and the arithmetic intensity
+    is an upper bound.
 
     Args:
-        model: functional or sequential, its sizes known but for the batch.
-        batch_size: examples a step.
-        mode: `training`, which has the products backward, or `inference`.
+        model: functional or sequential, with known input sizes.
+        batch_size: examples per step.
+        mode: `training`, which includes the backward pass, or `inference`.
 
     Returns:
-        The cost of a step. A shared layer counts once a call.
+        The cost of a step. A shared layer counts once per call.
 
     Raises:
-        ValueError: `mode` is neither of the two, or a size is unknown.
+        ValueError: `mode` is unknown, or an input size of `model` is.
     """
     if mode not in MODES:
         raise ValueError(f"`mode` must be one of {', '.join(MODES)}; got {mode!r}")
@@ -63,7 +63,7 @@ def step_cost(model: keras.Model, batch_size: int, mode: str) -> Cost:
     def count(operation: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal flops, moved
         outputs = operation.compute_output_spec(*args, **kwargs)
-        # By identity: attention of a tensor to itself reads it once.
+        # By identity: self-attention reads its input once.
         inputs = {id(x): x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)}
         needs_gradient = not behind_weights.keys().isdisjoint(inputs)
         trains = bool(getattr(operation, "trainable_weights", ()))
@@ -82,7 +82,7 @@ def step_cost(model: keras.Model, batch_size: int, mode: str) -> Cost:
     return Cost(flops, moved)
 
 
-def _shapes(operation: Any, args: Any, kwargs: Any) -> dict[str, tuple[int, ...]]:
-    """The shapes of a call's tensors by argument."""
+def _shapes(operation: Any, args: Any, kwargs: Any) -> dict[str, tuple[int | None, ...]]:
+    """Shapes of the tensors of a call, by argument."""
     arguments = inspect.signature(operation.call).bind_partial(*args, **kwargs).arguments
     return {name: tuple(value.shape) for name, value in arguments.items() if isinstance(value, keras.KerasTensor)}

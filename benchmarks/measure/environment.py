@@ -1,81 +1,94 @@
-"""What the numbers depend on besides the flags: device, processor, versions, commit."""
+"""What the numbers of a record depend on besides the flags: device, processor, versions, commit."""
 
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import keras
+from benchmarks import backends
+from benchmarks.measure import memory, nvidia
 
-from benchmarks.measure import meters
-
-# Records change a tracked file there, run by run.
+# Running the harness changes tracked files there.
 ALL_BUT_RESULTS = (":/", ":(top,exclude)benchmarks/results")
 PACKAGES = ("keras", "numpy", "tensorflow", "jax", "torch", "tensorflow-datasets")
+CPUINFO = Path("/proc/cpuinfo")
+
+# The instruction sets that products of matrices use, of x86 and of ARM.
+INSTRUCTION_SETS = r"sse4_2|avx|avx2|fma|f16c|avx512\w*|avx_vnni\w*|amx_\w+|asimd\w*|sve\w*|sme\w*|i8mm|bf16"
+
+T = TypeVar("T")
 
 
 def collect() -> dict[str, Any]:
-    """What the numbers depend on besides the flags: device, processor, versions, commit."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+    """The `environment` of a record, see docs/records.md."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": device(),
-        **meters.device_details(),
-        "cpu": cpu(),
-        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "platform": platform.platform(),
+        **machine(),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": _versions(),
         "commit": _git("rev-parse", "HEAD"),
         "commit_is_changed": bool(_git("status", "--porcelain", "--untracked-files=no", "--", *ALL_BUT_RESULTS)),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
 
-def device() -> str:
-    """The accelerator that Keras's backend computes on, or `CPU`."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        accelerators = tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU")
-        if accelerators:
-            return tf.config.experimental.get_device_details(accelerators[0]).get("device_name", "GPU")
-    elif backend == "jax":
-        import jax
-
-        if jax.default_backend() != "cpu":
-            return jax.devices()[0].device_kind
-    elif backend == "torch":
-        import torch
-
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_name()
-    return "CPU"
+def machine() -> dict[str, Any]:
+    """The part of `collect` that describes the machine; `None` for what is unknown."""
+    backend = backends.current()
+    is_gpu = backend.is_gpu()
+    return {
+        "device": backend.device_name(),
+        "device_count": _or_none(backend.device_count),
+        "driver": _or_none(nvidia.driver_version) if is_gpu else None,
+        "cuda": _or_none(backend.cuda_version) if is_gpu else None,
+        "tf32": _or_none(backend.may_use_tf32),
+        "cpu": cpu(),
+        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu_flags": cpu_flags(),
+        "memory_bytes": _or_none(memory.available_bytes),
+        "kernel": platform.release(),
+        "platform": platform.platform(),
+    }
 
 
 def cpu() -> str:
-    """The processor's model."""
+    """Model name of the processor."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def cpu_flags() -> list[str]:
+    """Instruction sets of the processor on which the speed of products depends; empty if unknown."""
+    flags = _cpuinfo("flags") or _cpuinfo("Features") or ""
+    return sorted(flag for flag in flags.split() if re.fullmatch(INSTRUCTION_SETS, flag))
+
+
+def _cpuinfo(key: str) -> str | None:
+    """The value that the kernel lists for the first processor, if any."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        found = re.search(rf"^{key}\s*:\s*(.*\S)", CPUINFO.read_text(), re.MULTILINE)
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return None
+    return found and found[1]
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 def _git(*arguments: str) -> str | None:
-    """What git prints, or `None` where there is no git or no repository."""
+    """Output of a git command; `None` without git or outside a repository."""
     try:
         answer = subprocess.run(
             ("git", *arguments), cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
@@ -83,3 +96,11 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
+
+
+def _or_none(ask: Callable[[], T]) -> T | None:
+    """The answer, or `None` if asking fails."""
+    try:
+        return ask()
+    except Exception:
+        return None

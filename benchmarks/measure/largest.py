@@ -3,12 +3,12 @@
     throughput --batch_size=max  →  largest  →  throughput … --batch_size=224
                                        └ throughput … --steps=1 --batch_size=128, then 256, 192, 224, …
 
-A trial has a process of its own, since nothing is sure in one whose memory has run out. The search, too, goes on in a
-new process in place of the one that asked: on a GPU, TensorFlow and JAX take most of the memory at their first array.
+Each trial is a process of its own, since a process whose memory has run out is not reliable. The search, too, replaces
+the process that started it: on a GPU, TensorFlow and JAX allocate most of the memory with their first array.
 
-On CPU a trial is watched from outside and ended when it holds more than its share of main memory; left alone, it could
-take the whole machine down. A limit set by the system makes any allocation fail, small ones too: under one, TensorFlow
-and JAX ended by SIGSEGV or SIGABRT, in errors that say nothing of memory, or not at all.
+On CPU the search kills a trial that uses more than its share of main memory, which could otherwise make the whole
+machine unusable. A limit set with the operating system is no alternative: it makes small allocations fail too, after
+which TensorFlow and JAX ended by SIGSEGV or SIGABRT, with errors that do not mention memory, or not at all.
 """
 
 import json
@@ -25,18 +25,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmarks import records
-from benchmarks.cli.launch import launch
-from benchmarks.terminal import console
+from benchmarks.terminal import console, parent
 from benchmarks.terminal.errors import UsageError
 
 PROGRAM = ("-m", "benchmarks.throughput")
 TRIAL = ("--steps=1", "--warmup_steps=1", "--nopeak", "--trace=")
 KERNEL = Path("/proc")
 SHARE = 0.9  # of the free main memory, for a trial
-INTERVAL = 0.01  # seconds between looks at a trial
+INTERVAL = 0.01  # seconds between checks of a trial
 
-# What a process leaves on standard error that could not record that memory ran out. TensorFlow's kernels for CPU log an
-# allocation that failed, then crash; where it adds that this "is not a failure", it goes on with less.
+# Messages on standard error of a process that ran out of memory before it could record it. TensorFlow's kernels for CPU
+# log a failed allocation, then crash; if the message adds that this "is not a failure", TensorFlow continues.
 MEMORY_RAN_OUT = (
     r"\boom when allocating|(?<!ran )out of memory|ran out of memory trying to allocate(?!.*not a failure)"
     r"|\bstd::bad_alloc|memoryerror\b|(can't|cannot) allocate memory|not enough memory|more memory than there is"
@@ -44,12 +43,12 @@ MEMORY_RAN_OUT = (
 
 
 def hand_over(first: int, most: int | None, row: dict[str, Any], out: str | None) -> NoReturn:
-    """Goes on as the search in place of this process, and after it as the script with the batch that was found.
+    """Replaces this process by the search, and then by the script with the batch size that was found.
 
     Args:
-        first: the size to begin with.
-        most: the largest size to try; `None` for no bound.
-        row: the record of a batch that does not fit, but for its size and status.
+        first: the first size to try.
+        most: the largest size to try; `None` for no limit.
+        row: the record of a batch that does not fit, without its size and status.
         out: the file that such records are appended to, if any.
     """
     request = json.dumps({"first": first, "most": most, "row": row, "out": out})
@@ -57,7 +56,7 @@ def hand_over(first: int, most: int | None, row: dict[str, Any], out: str | None
 
 
 def main(arguments: list[str]) -> None:
-    """What was handed over."""
+    """Continues what `hand_over` started."""
     request, arguments = json.loads(arguments[0]), arguments[1:]
     where = request["row"]["environment"]
     limit = spare_bytes(where["memory_bytes"]) if where["device"] == "CPU" else None
@@ -74,15 +73,15 @@ def find(
     out: str | None,
     limit_bytes: int | None,
 ) -> int:
-    """The largest batch that fits, as `largest` has it; every trial is told in a line.
+    """The largest batch size that fits, see `largest`; prints a line for each trial.
 
     Args:
-        arguments: of the script, as its user gave them.
-        first: this and the next three: see `hand_over`.
-        most: see there.
-        row: see there.
-        out: see there.
-        limit_bytes: of main memory that a trial may hold; `None` for no limit.
+        arguments: command-line arguments of the script.
+        first: see `hand_over`.
+        most: see `hand_over`.
+        row: see `hand_over`.
+        out: see `hand_over`.
+        limit_bytes: main memory that a trial may use; `None` for no limit.
     """
 
     def fits(size: int) -> bool:
@@ -96,13 +95,13 @@ def find(
 
 
 def largest(fits: Callable[[int], bool], first: int, most: int | None = None, *, resolution: float = 1 / 16) -> int:
-    """The largest size that fits, about: by doubling or halving from `first`, then by bisection, at multiples of 8.
+    """Approximately the largest size that fits: doubles or halves `first`, then bisects, preferring multiples of 8.
 
     Args:
-        fits: whether a size does; asked once for each.
-        first: the size to begin with.
-        most: the largest size to try; `None` for no bound.
-        resolution: the least size known not to fit is larger than the result by at most this share, or by one.
+        fits: returns whether a size fits; called once per size.
+        first: the first size to try.
+        most: the largest size to try; `None` for no limit.
+        resolution: the smallest size that did not fit exceeds the result by at most this share, or by 1.
 
     Returns:
         A size that fits.
@@ -133,18 +132,18 @@ def largest(fits: Callable[[int], bool], first: int, most: int | None = None, *,
 
 
 def attempt(arguments: Sequence[str], size: int, limit_bytes: int | None) -> bool:
-    """Whether a batch fits: a step of it in a process of its own.
+    """Whether a batch fits: runs a step in a process of its own.
 
     Raises:
-        UsageError: the process failed, and nothing shows that memory ran out.
+        UsageError: the process failed, and nothing indicates that memory ran out.
     """
     kills = _oom_kills()
     with tempfile.TemporaryDirectory() as folder:
         out, errors = Path(folder, "trial.jsonl"), Path(folder, "errors")
-        # Of a flag that is given twice, the last counts.
+        # If a flag is given twice, the last one counts.
         command = [sys.executable, *PROGRAM, *arguments, *TRIAL, f"--batch_size={size}", f"--out={out}"]
-        # At this level TensorFlow logs an allocation that failed.
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1"}
+        # At this level TensorFlow logs failed allocations.
+        environment = parent.tied({**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1"})
         with errors.open("wb") as stream:
             child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=stream)
         try:
@@ -154,11 +153,11 @@ def attempt(arguments: Sequence[str], size: int, limit_bytes: int | None) -> boo
             child.kill()
             child.wait()
         if out.exists():
-            return records.read(str(out))[-1]["status"] == "ok"
+            return bool(records.read(str(out))[-1]["status"] == "ok")
         text = errors.read_text(errors="replace")
-    # What was logged before the error that ended it may have been dealt with.
-    *_, told = re.split(r"^(?=Traceback |error: )", text, flags=re.MULTILINE)
-    if re.search(MEMORY_RAN_OUT, told, re.IGNORECASE):
+    # Errors that were logged before the last one may have been handled.
+    *_, message = re.split(r"^(?=Traceback |error: )", text, flags=re.MULTILINE)
+    if re.search(MEMORY_RAN_OUT, message, re.IGNORECASE):
         return False
     if child.returncode == -signal.SIGKILL and _oom_kills() > kills:
         return False
@@ -166,16 +165,23 @@ def attempt(arguments: Sequence[str], size: int, limit_bytes: int | None) -> boo
 
 
 def spare_bytes(granted: int | None) -> int | None:
-    """Main memory that a trial may hold, of what is `granted` to a process; `None` where the system does not tell."""
+    """Main memory that a trial may use.
+
+    Args:
+        granted: limit of a process, if any.
+
+    Returns:
+        A share of the free memory or of the limit; `None` if the system does not provide the free memory.
+    """
     free = _figure("meminfo", r"^MemAvailable:\s*(\d+) kB$")
     return free and int(SHARE * min(free * 1024, granted or math.inf))
 
 
 def _outgrows(child: subprocess.Popen[bytes], limit_bytes: int | None) -> bool:
-    """Waits until a process ends, or holds more than it may."""
+    """Waits for a process; returns early, with `True`, if it uses more memory than the limit."""
     while child.poll() is None:
         if limit_bytes is not None:
-            # In pages. The shared ones are of files, which the system can read again.
+            # In pages. Shared pages belong to files, which the system can read again.
             resident, shared = map(int, (KERNEL / str(child.pid) / "statm").read_text().split()[1:3])
             if (resident - shared) * os.sysconf("SC_PAGE_SIZE") > limit_bytes:
                 return True
@@ -184,8 +190,8 @@ def _outgrows(child: subprocess.Popen[bytes], limit_bytes: int | None) -> bool:
 
 
 def _ending(code: int, text: str) -> str:
-    """How a process ended that left a text on standard error."""
-    # Python indents what leads to an exception, and adds to a crash what tells nothing.
+    """Describes how a process ended, from its exit status and standard error."""
+    # Python indents the lines of a traceback, and after a crash it prints its threads, which don't help here.
     lines = re.findall(r"^\S.*$", text.partition("Fatal Python error")[0], re.MULTILINE)
     last = lines[-1].removeprefix("error: ") if lines else "it left no message"
     if code >= 0:
@@ -194,12 +200,12 @@ def _ending(code: int, text: str) -> str:
 
 
 def _oom_kills() -> int:
-    """How many processes the kernel has killed for want of memory; always 0 where it does not tell."""
+    """Number of processes that the kernel has killed to free memory; 0 if it does not count them."""
     return _figure("vmstat", r"^oom_kill (\d+)$") or 0
 
 
 def _figure(file: str, pattern: str) -> int | None:
-    """A number that the kernel tells; `None` where it does not."""
+    """A number from a file of the kernel; `None` if it is not there."""
     try:
         found = re.search(pattern, (KERNEL / file).read_text(), re.MULTILINE)
     except OSError:
@@ -208,11 +214,13 @@ def _figure(file: str, pattern: str) -> int | None:
 
 
 def _become(*arguments: str) -> NoReturn:
-    """Runs Python with these arguments in place of this process, whose memory is all given back."""
+    """Replaces this process by Python with these arguments, which frees all of its memory."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *arguments])
 
 
 if __name__ == "__main__":
+    from benchmarks.cli.launch import launch
+
     launch(main, positional=True)

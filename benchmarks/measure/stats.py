@@ -1,4 +1,4 @@
-"""What the timings of a run, and those of several runs, let one say. NumPy alone; the same arguments, the same answer.
+"""Statistics of the timings of one run and of several runs. Deterministic; needs only NumPy.
 
     from benchmarks.measure import stats
     stats.rate_interval([100, 100, 100], [0.51, 0.49, 0.50], batch_size=128)
@@ -6,8 +6,9 @@
     stats.is_steady([0.9, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
     stats.ratio_interval([900.0, 910.0, 905.0], [1010.0, 990.0, 1000.0])
 
-A run has blocks of steps, each timed as one. Blocks say how evenly that run went; they share a process, its memory
-layout and its clocks, so how two configurations differ is told by several runs of each, in processes of their own.
+A run is divided into blocks of steps; each block is timed as a whole. The spread of blocks describes that run only,
+since they share a process, its memory layout and its clocks. To compare two configurations, use several runs of each,
+every run in a process of its own.
 """
 
 import math
@@ -22,24 +23,23 @@ PERCENTS = (5, 50, 95, 99)
 def rate_interval(
     block_steps: Sequence[int], block_seconds: Sequence[float], batch_size: int, *, confidence: float = 0.95
 ) -> tuple[float, float] | tuple[None, None]:
-    """`rate · (1 ± t · error)`: Student's interval, of as many degrees of freedom as there are blocks but one.
+    """`rate · (1 ± t · error)`: t-interval over blocks, with one degree of freedom fewer than blocks.
 
-    `rate = batch_size · Σ steps / Σ seconds`, and `error` is the relative standard error of that ratio of sums: from
-    how far each block's seconds are from those of as many mean steps. Resampling so few blocks gives intervals that are
-    too narrow: of two they hold the rate in about 50 of 100 cases, of five in about 80.
+    `rate = batch_size · Σ steps / Σ seconds`, and `error` is the relative standard error of that ratio of sums, from
+    the residuals `seconds - Σ seconds · steps / Σ steps`. A bootstrap over so few blocks gives intervals that are too
+    narrow: with two blocks about 50 % of them contain the rate, with five about 80 %.
 
     Args:
         block_steps: steps of each block.
         block_seconds: seconds of each block.
-        batch_size: images a step.
-        confidence: share of such intervals that hold the rate.
+        batch_size: images per step.
+        confidence: confidence level.
 
     Returns:
-        The ends of the interval, in images/s, the lower one not below 0; `(None, None)` of a single block, which tells
-        nothing about its spread.
+        Lower and upper limit in images/s, the lower one at least 0; `(None, None)` for a single block.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is outside its range.
     """
     steps, seconds = _blocks(block_steps, block_seconds)
     if batch_size < 1:
@@ -56,13 +56,13 @@ def rate_interval(
 
 
 def student(p: float, freedom: int) -> float:
-    """The quantile of Student's distribution.
+    """Quantile of Student's t-distribution.
 
-    Exact for 1 and 2 degrees of freedom, else by the Cornish–Fisher expansion (Abramowitz and Stegun 1964, 26.7.5),
-    which at 0.975 is within 0.2 %.
+    Exact for 1 and 2 degrees of freedom, otherwise by the Cornish–Fisher expansion (Abramowitz and Stegun 1964,
+    26.7.5), whose error at 0.975 is below 0.2 %.
 
     Args:
-        p: from 0.5 up to 1, 1 excluded.
+        p: probability, in [0.5, 1).
         freedom: degrees of freedom.
     """
     if freedom == 1:
@@ -77,30 +77,30 @@ def student(p: float, freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return sum(term / freedom**power for power, term in enumerate(terms))
+    return math.fsum(term / freedom**power for power, term in enumerate(terms))
 
 
 def percentiles(block_steps: Sequence[int], block_seconds: Sequence[float]) -> dict[str, float]:
-    """`step_ms_pQ`: the shortest time that at least Q % of the steps don't exceed, in milliseconds.
+    """Percentiles of step times, `step_ms_pQ`: the shortest time that at least Q % of the steps don't exceed.
 
-    Each step counts once and lasts as long as the mean step of its block, so a block weighs as much as it has steps,
-    and an uneven step inside a long block is not seen. Each percentile is the time of one of the blocks.
+    Each step counts once, with the mean step time of its block: blocks are weighted by their number of steps, and an
+    outlier inside a long block is not visible. Each percentile is the step time of one of the blocks.
 
     Args:
         block_steps: steps of each block.
         block_seconds: seconds of each block.
 
     Returns:
-        `step_ms_p5`, `step_ms_p50`, `step_ms_p95` and `step_ms_p99`.
+        `step_ms_p5`, `step_ms_p50`, `step_ms_p95` and `step_ms_p99`, in milliseconds.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is outside its range.
     """
     steps, seconds = _blocks(block_steps, block_seconds)
     step_ms = 1000 * seconds / steps
     order = np.argsort(step_ms)
     reached = np.cumsum(steps[order])
-    # In hundredths of a step, as whole numbers: a product with 0.05 may round to the wrong side of a block's end.
+    # In hundredths of a step, as integers: a product with 0.05 may round to the wrong side of the end of a block.
     ranks = [np.searchsorted(100 * reached, percent * reached[-1]) for percent in PERCENTS]
     return {f"step_ms_p{percent}": float(step_ms[order[rank]]) for percent, rank in zip(PERCENTS, ranks, strict=True)}
 
@@ -108,22 +108,21 @@ def percentiles(block_steps: Sequence[int], block_seconds: Sequence[float]) -> d
 def is_steady(block_times: Sequence[float], *, window: int = 5) -> bool:
     """Whether block times have stopped falling: `median(before) - median(last) <= max(1.5 · noise, 0.5 % of last)`.
 
-    `last` are the last `window` times and `before` as many before them: medians, so that one slow block decides
-    nothing. The noise is the median distance of neighbours among these times, scaled to be the standard deviation of
-    normal noise: neighbours, because times that fall slowly lie far from each other in all but from their neighbours,
-    and their fall should not pass for noise. Noise alone falls by one and a half of it in one case of twenty-five, a
-    line that loses as much as the noise with each block in all but one of two hundred. Half a percent, so that timings
-    with next to no noise need not stand quite still. Times that rise have stopped falling.
+    `last` are the last `window` times and `before` the `window` times before them; medians are robust against a single
+    slow block. The noise is the median absolute difference of consecutive times, scaled to the standard deviation of
+    normal noise; consecutive, so that a slow fall does not count as noise. With constant times and noise the medians
+    fall by more than 1.5 · noise in 1 of 25 cases; with times that fall by the noise per block, in 199 of 200. The
+    tolerance of 0.5 % is for timings with almost no noise. Rising times count as steady.
 
     Args:
-        block_times: seconds a step, block after block since the first step.
+        block_times: seconds per step, for each block since the first step.
         window: blocks in each of the two windows.
 
     Returns:
-        The answer; `False` where there are fewer blocks than two windows hold.
+        Whether the times are steady; `False` for fewer than `2 · window` blocks.
 
     Raises:
-        ValueError: `window` is below 3, with which one slow block could decide, or a time is not above 0.
+        ValueError: `window` is below 3, where one slow block could decide, or a time is not above 0.
     """
     if window < 3:
         raise ValueError(f"`window` must be at least 3; got {window}")
@@ -131,7 +130,7 @@ def is_steady(block_times: Sequence[float], *, window: int = 5) -> bool:
     if len(times) < 2 * window:
         return False
     before, last = np.median(times.reshape(2, window), axis=1)
-    # 1.4826 median distances from the centre are a standard deviation, and a difference has that of √2 times.
+    # A standard deviation is 1.4826 median absolute deviations, and that of a difference is √2 times as large.
     noise = 1.4826 / np.sqrt(2) * np.median(np.abs(np.diff(times)))
     return bool(before - last <= max(1.5 * noise, 0.005 * last))
 
@@ -139,24 +138,23 @@ def is_steady(block_times: Sequence[float], *, window: int = 5) -> bool:
 def ratio_interval(
     a: Sequence[float], b: Sequence[float], *, confidence: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float] | tuple[None, None]:
-    """`quantiles(median(b) / median(a))` over resamples of the runs of each side by itself: a percentile bootstrap.
+    """Percentile bootstrap of `median(b) / median(a)`; the runs of each side are resampled independently.
 
-    Of medians, because a run that something else disturbed should not move the ratio, and because the interval is
-    honest when runs are few: with five normal runs a side it holds the true ratio in about 95 of 100 cases, that of
-    means in about 88.
+    Medians, because a disturbed run should not change the ratio, and because the coverage is right for few runs: with
+    five normal runs on each side about 95 % of the intervals contain the true ratio, with means about 88 %.
 
     Args:
-        a: one rate of each run, every run in a process of its own; never the blocks of one run.
-        b: the same, of the other side.
-        confidence: share of such intervals that hold the ratio.
-        draws: resamples.
-        seed: of the resampling.
+        a: the rate of each run, every run in a process of its own; not the blocks of one run.
+        b: the same for the other side.
+        confidence: confidence level.
+        draws: number of resamples.
+        seed: seed of the resampling.
 
     Returns:
-        The ends of the interval; `(None, None)` where a side has a single run, which tells nothing about its spread.
+        Lower and upper limit; `(None, None)` if a side has a single run.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is outside its range.
     """
     sides = _positive("a", a), _positive("b", b)
     _check(confidence)
@@ -173,7 +171,7 @@ def ratio_interval(
 
 
 def _blocks(block_steps: Sequence[int], block_seconds: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and seconds of the blocks as arrays."""
+    """Validates steps and seconds of blocks; returns them as arrays."""
     steps, seconds = np.asarray(block_steps), _positive("block_seconds", block_seconds)
     if steps.shape != seconds.shape:
         raise ValueError(
@@ -185,7 +183,7 @@ def _blocks(block_steps: Sequence[int], block_seconds: Sequence[float]) -> tuple
 
 
 def _positive(name: str, values: Sequence[float]) -> np.ndarray:
-    """The values as an array, if there are some and all are finite and above 0."""
+    """Validates that there is a value and that all are finite and above 0; returns them as an array."""
     array = np.asarray(values, dtype=float)
     if array.ndim != 1 or not array.size:
         raise ValueError(f"`{name}` must be a sequence of at least one number; got {values!r}")

@@ -1,16 +1,14 @@
-"""Peers of the Keras side: a network of keras.applications in the place of ours, on the same engine."""
+"""A network of keras.applications in place of ours, on the same engine."""
 
-import difflib
 import inspect
 import math
 from collections.abc import Iterator
 
 import keras
 
-from benchmarks.terminal.errors import UsageError
+from benchmarks.peers import KERAS_APPLICATIONS as PREFIX
+from benchmarks.terminal.errors import UsageError, closest
 from kblocks.graph.calls import calls, sources
-
-PREFIX = "keras_applications:"
 
 
 def application(name: str, model: keras.Model) -> keras.Model:
@@ -32,9 +30,7 @@ def application(name: str, model: keras.Model) -> keras.Model:
         if inspect.isfunction(value) and "weights" in inspect.signature(value).parameters
     }
     if name not in makers:
-        close = difflib.get_close_matches(name, makers, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError(f"--peer={PREFIX}{name}: keras.applications has no {name}{hint}")
+        raise UsageError(f"--peer={PREFIX}{name}: keras.applications has no {name}{closest(name, makers)}")
     try:
         peer = makers[name](
             weights=None,
@@ -54,8 +50,9 @@ def application(name: str, model: keras.Model) -> keras.Model:
 
 
 def effective_params(model: keras.Model) -> int:
-    """The trainable parameters, without the biases that a batch normalisation takes away again."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights) - sum(_idle_biases(model))
+    """Number of trainable parameters, without the biases that a batch normalisation cancels."""
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return int(trainable) - sum(_idle_biases(model))
 
 
 def _idle_biases(model: keras.Model) -> Iterator[int]:

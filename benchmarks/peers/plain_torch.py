@@ -1,22 +1,24 @@
-"""The peers in PyTorch: the same networks and the same steps, written by hand as a PyTorch user would, or timm's.
+"""The peers in PyTorch: the same networks and the same steps, written by hand in PyTorch, or timm's networks.
 
-Nothing of Keras runs in a step. Data lies on the device as uint8, as in the resident engines; images are channels last.
+No code of Keras runs in a step. The data lies on the device as uint8, as in the resident engines; images are channels
+last.
 """
 
-import difflib
 import math
 from collections.abc import Callable
 from functools import partial
 
 import keras
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.engines.base import Engine, Plan
+from benchmarks.peers import TIMM, TORCH_NETWORKS, check_network
 from benchmarks.tasks import Classification, Synthetic, Task
 from benchmarks.tasks.images import PAD
-from benchmarks.terminal.errors import UsageError
+from benchmarks.terminal.errors import UsageError, closest
 from kblocks.graph import profile
 
 Size = tuple[int, int]
@@ -38,7 +40,7 @@ def lenet(channels: int, size: Size, classes: int) -> nn.Module:
     )  # fmt: skip
 
 
-class Unit(nn.Module):
+class Unit(nn.Module):  # type: ignore[misc]  # PyTorch is not typed here
     """A basic residual unit with the shortcut without parameters."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
@@ -68,16 +70,14 @@ def resnet20(channels: int, size: Size, classes: int) -> nn.Module:
     return nn.Sequential(*stem, *units, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
 
 
-NETWORKS: dict[str, Callable[[int, Size, int], nn.Module]] = {
-    "mlp_784_64_10": mlp,
-    "lenet": lenet,
-    "resnet20": resnet20,
-}
+NETWORKS: dict[str, Callable[[int, Size, int], nn.Module]] = dict(
+    zip(TORCH_NETWORKS, (mlp, lenet, resnet20), strict=True)
+)
 PRECISIONS = {"float32": None, "mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}
 
 
 class PlainTorchEngine(Engine):
-    """Runs the peer of a model; the model itself is only counted.
+    """Runs the peer of a model; of the model itself only the parameters are counted.
 
     Args:
         network: `"torch"` for one of `NETWORKS`, `"timm:NAME"` for one of timm's.
@@ -97,7 +97,7 @@ class PlainTorchEngine(Engine):
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.jit = self._device.type == "cuda" if plan.jit == "auto" else plan.jit == "on"
         torch.manual_seed(plan.seed)
-        torch.backends.cudnn.benchmark = True  # as whoever wants speed sets it
+        torch.backends.cudnn.benchmark = True  # as usual where speed matters
         shape, classes = model.input_shape[1:], model.output_shape[-1]
         *size, channels = (28, 28, 1) if len(shape) == 1 else shape
         size = tuple(size)
@@ -114,13 +114,14 @@ class PlainTorchEngine(Engine):
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=policy == "mixed_float16")
         self._augment = isinstance(task, Classification) and task.randoms > 0
         self._size = size
-        # Synthetic data for vectors comes as vectors; it takes the same normalisation as if it were from -1 to 1.
-        known = isinstance(task, Classification)
-        images, labels = (task.train[name] for name in (("images", "labels") if known else ("x0", "y")))
+        if isinstance(task, Classification):
+            images, labels, (mean, std) = task.train["images"], task.train["labels"], task.statistics
+        else:  # random numbers, normalised to between -1 and 1; of a network of vectors they are vectors
+            images, labels, mean = task.train["x0"], task.train["y"], np.full(channels, 0.5, "float32")
+            std = mean
         images = images.reshape(len(images), *size, channels) if images.ndim == 2 else images
         self._images = torch.from_numpy(images).to(self._device)
         self._labels = torch.from_numpy(labels.reshape(len(images))).long().to(self._device)
-        mean, std = task.statistics if known else ((0.5,) * channels, (0.5,) * channels)
         self._scale = torch.tensor([1 / (255 * s) for s in std], device=self._device)
         self._shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=self._device)
         self._done = 0
@@ -131,7 +132,7 @@ class PlainTorchEngine(Engine):
         """Runs `steps` steps; returns their mean loss when the device is done."""
         total = torch.zeros((), device=self._device)
         for _ in range(steps):
-            at = self._done % self._steps_per_epoch
+            at = self._done % self.steps_per_epoch
             if at == 0:
                 self._shuffle()
             total += self._step(self._order[at])
@@ -144,8 +145,8 @@ class PlainTorchEngine(Engine):
         float(self._step(self._order[0]))
 
     def _shuffle(self) -> None:
-        order = torch.randperm(self._task.count, device=self._device)[: self._steps_per_epoch * self._batch_size]
-        self._order = order.view(-1, self._batch_size)
+        order = torch.randperm(self._task.count, device=self._device)[: self.steps_per_epoch * self.batch_size]
+        self._order = order.view(-1, self.batch_size)
 
     def _train_step(self, rows: torch.Tensor) -> torch.Tensor:
         self._torch_optimizer.zero_grad(set_to_none=True)
@@ -181,18 +182,15 @@ def make(network: str, arch: str, channels: int, size: Size, classes: int) -> nn
         UsageError: there is none.
     """
     if network == "torch":
-        if arch not in NETWORKS:
-            raise UsageError(f"--peer=torch has the networks {', '.join(NETWORKS)}; got --arch={arch}")
+        check_network(network, arch)
         return NETWORKS[arch](channels, size, classes)
-    name = network.removeprefix("timm:")
+    name = network.removeprefix(TIMM)
     try:
         import timm
     except ImportError as error:
         raise UsageError(f"--peer={network} needs the package timm ({error}): pip install timm") from None
     if name not in timm.list_models():
-        close = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise UsageError(f"--peer={network}: timm has no model {name}{hint}")
+        raise UsageError(f"--peer={network}: timm has no model {name}{closest(name, timm.list_models())}")
     return timm.create_model(name, in_chans=channels, num_classes=classes)
 
 
@@ -234,7 +232,7 @@ def torch_optimizer(optimizer: keras.optimizers.Optimizer, network: nn.Module) -
     return made
 
 
-@torch.no_grad()
 def _shrink(weights: list[nn.Parameter], factor: float) -> None:
     """Multiplies all weights at once, as PyTorch's own optimisers do."""
-    torch._foreach_mul_(weights, factor)
+    with torch.no_grad():
+        torch._foreach_mul_(weights, factor)

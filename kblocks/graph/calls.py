@@ -1,25 +1,32 @@
-"""A functional model's calls, read from its configuration: what `profile` counts by and a replay runs by."""
+"""The calls of a functional model, read from its configuration."""
 
 from collections.abc import Iterator
 from typing import Any
 
+__all__ = ["Key", "calls", "is_tensor", "sources"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Key = tuple[str, int]
-"""The name of an operation and which of its calls."""
+"""The name of an operation and the index of its call."""
 
 
 def calls(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int, dict[str, Any]]]:
-    """Each call of a graph, after those that its tensors come from.
+    """The calls of a graph in topological order.
 
     Args:
-        config: what `get_config` of a functional model gives.
+        config: result of `get_config` of a functional model.
 
     Yields:
-        The operation's entry in the configuration, which of its calls it is, and the call's serialised arguments, a
-        dictionary of `args` and `kwargs`.
+        The operation's entry in the configuration, the index of the call among the operation's calls, and the call's
+        serialised arguments, a dictionary of `args` and `kwargs`.
     """
     pending = [(entry, i, node) for entry in config["layers"] for i, node in enumerate(entry["inbound_nodes"])]
     waiting = {(entry["name"], i) for entry, i, _ in pending}
-    # Nearly always in order; but a layer that is shared stands where its first call does.
+    # The configuration is in topological order but for shared layers, listed where they are first called.
     while pending:
         later = []
         for entry, i, node in pending:
@@ -32,7 +39,7 @@ def calls(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int, dict[st
 
 
 def sources(value: Any) -> Iterator[Key]:
-    """The calls that the tensors in serialised arguments come from, in order."""
+    """The calls that produce the tensors in serialised arguments, in order."""
     if is_tensor(value):
         yield tuple(value["config"]["keras_history"][:2])
     elif isinstance(value, dict):

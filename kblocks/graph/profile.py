@@ -1,8 +1,8 @@
-"""Counts parameters and multiply-adds by reading a model's graph; nothing is built or run."""
+"""Parameter and multiply-add counts, read from a model's graph; nothing is built or run."""
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +11,25 @@ from keras import layers
 
 from kblocks.graph.calls import Key, calls, is_tensor, sources
 
+__all__ = ["COUNTS", "FREE", "Profile", "layer_macs", "profile"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a model holds and costs.
+    """Parameter and multiply-add counts of a model.
 
     Attributes:
-        params: the number of its weights, those that are not trained included.
-        trainable_params: the number of weights that training changes.
-        macs: multiply-adds of one image: convolutions, dense layers and attention products; a shared layer counts once
-            a call. Biases, normalisations, activations and pooling are not counted.
+        params: number of parameters.
+        trainable_params: number of trainable parameters.
+        macs: multiply-adds of one example in convolutions, dense and recurrent layers, and attention; a shared layer
+            counts once per call. Biases, normalisation, activations and pooling are not counted.
     """
 
     params: int
@@ -34,14 +41,14 @@ def profile(model: keras.Model) -> Profile:
     """Counts parameters and multiply-adds.
 
     Args:
-        model: a functional or sequential model whose sizes are known but for the batch.
+        model: a functional or sequential model of known sizes, the batch excepted.
 
     Returns:
         The counts.
 
     Raises:
         TypeError: `model` is not a functional or sequential model.
-        ValueError: a size is unknown on which the count depends, or a layer with matrices is of an unknown kind.
+        ValueError: a size on which the count depends is unknown, or the products of a layer are.
 
     >>> x = keras.Input((784,))
     >>> profile(keras.Model(x, layers.Dense(10)(layers.Dense(64)(x))))
@@ -59,13 +66,13 @@ def _model_macs(model: keras.Model) -> int:
     if isinstance(model, keras.Sequential):
         if not model.built:
             raise ValueError(f"`model` must be built, so that its sizes are known; got {model!r}")
-        # `layer.input` would be that of the layer's first call, which may be in another model.
+        # `layer.input` is that of the layer's first call, which may be in another model.
         shape, total = tuple(model.input_shape), 0
         for layer in model.layers:
             total += layer_macs(layer, {_first_argument(layer): shape})
             shape = tuple(layer.compute_output_shape(shape))
         return total
-    # A subclass's graph is in no configuration, even where it has one.
+    # The configuration of a subclassed model never holds a graph.
     config = model.get_config() if hasattr(model, "operations") else {}
     if "layers" not in config:
         raise TypeError(f"`model` must be a functional or sequential keras.Model; got {model!r}")
@@ -73,15 +80,15 @@ def _model_macs(model: keras.Model) -> int:
     return sum(
         examples * layer_macs(by_name[name], _shapes(by_name[name], node))
         for name, node, examples in _examples(config)
-        # Operations of keras.ops stand in the graph too, but are no layers and hold no weights.
+        # Operations of keras.ops are in the graph too, but are not layers and have no weights.
         if name in by_name
     )
 
 
 def _examples(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], int]]:
-    """Each call in a graph: of what, with which arguments, and on how many examples for one of the model's.
+    """The name, the arguments and the number of examples of each call in a graph, for one example of the model.
 
-    They are several where tensors were joined on the batch axis, until it is split again.
+    Several examples are those of tensors concatenated along the batch axis, until they are split again.
     """
     examples: dict[Key, int] = {}
     for entry, i, node in calls(config):
@@ -97,7 +104,7 @@ def _examples(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], int
 
 
 def _shapes(layer: keras.layers.Layer, node: dict[str, Any]) -> dict[str, Shape]:
-    """The shapes of a call's tensors by argument; of those in lists none, as no counted layer takes lists."""
+    """The shapes of a call's tensors by argument; tensors in lists are skipped, as no counted layer takes a list."""
     arguments = inspect.signature(layer.call).bind_partial(*node["args"], **node["kwargs"]).arguments
     return {argument: tuple(value["config"]["shape"]) for argument, value in arguments.items() if is_tensor(value)}
 
@@ -107,9 +114,9 @@ def _first_argument(layer: keras.layers.Layer) -> str:
 
 
 def layer_macs(layer: keras.layers.Layer, shapes: dict[str, Shape]) -> int:
-    """Multiply-adds of one example in one call of a layer, by the shapes of the call's tensors by argument."""
+    """Multiply-adds of one example in one call of a layer, given the shapes of the call's tensors by argument."""
     if isinstance(layer, keras.Model):
-        return _model_macs(_at(layer, list(shapes.values())))
+        return _model_macs(_rebuilt(layer, list(shapes.values())))
     if isinstance(layer, layers.TimeDistributed):
         (inputs,) = shapes.values()
         return _size(layer, inputs[1:2]) * layer_macs(layer.layer, {"inputs": (inputs[0], *inputs[2:])})
@@ -119,12 +126,12 @@ def layer_macs(layer: keras.layers.Layer, shapes: dict[str, Shape]) -> int:
         if isinstance(layer, kinds):
             return count(layer, **shapes)
     if not isinstance(layer, FREE) and any(len(weight.shape) > 1 for weight in layer.weights):
-        raise ValueError(f"`model` must be of layers whose products are known; got {layer!r}")
+        raise ValueError(f"`model` must consist of layers whose multiply-adds are known; got {layer!r}")
     return 0
 
 
-def _at(model: keras.Model, shapes: list[Shape]) -> keras.Model:
-    """The model at the sizes of a call, where its own are unknown."""
+def _rebuilt(model: keras.Model, shapes: list[Shape]) -> keras.Model:
+    """The model rebuilt for the shapes of a call, if its own are not all known."""
     own = getattr(model, "inputs", None) or ()
     if len(shapes) != len(own) or not any(None in x.shape[1:] for x in own):
         return model
@@ -134,37 +141,36 @@ def _at(model: keras.Model, shapes: list[Shape]) -> keras.Model:
 
 
 def _conv(layer: Any, inputs: Shape) -> int:
-    """Each output value takes one kernel of its group: the kernel's size over the number of filters."""
-    return _size(layer, layer.compute_output_shape(inputs)[1:]) * math.prod(layer.kernel.shape[:-1])
+    """Each output value costs the kernel's size without the number of filters."""
+    return _size(layer, layer.compute_output_shape(inputs)[1:]) * _product(layer.kernel.shape[:-1])
 
 
 def _depthwise(layer: Any, inputs: Shape) -> int:
-    return _size(layer, layer.compute_output_shape(inputs)[1:]) * math.prod(layer.kernel.shape[:-2])
+    return _size(layer, layer.compute_output_shape(inputs)[1:]) * _product(layer.kernel.shape[:-2])
 
 
 def _separable(layer: Any, inputs: Shape) -> int:
     positions = _size(layer, layer.compute_output_shape(inputs)[1:-1])
-    return positions * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape))
+    return positions * (_product(layer.depthwise_kernel.shape) + _product(layer.pointwise_kernel.shape))
 
 
 def _conv_transpose(layer: Any, inputs: Shape) -> int:
-    """Each input value is spread over one kernel."""
-    return _size(layer, inputs[1:-1]) * math.prod(layer.kernel.shape)
+    """Each input position is multiplied by the whole kernel."""
+    return _size(layer, inputs[1:-1]) * _product(layer.kernel.shape)
 
 
 def _dense(layer: Any, inputs: Shape) -> int:
-    return _size(layer, inputs[1:-1]) * math.prod(layer.kernel.shape)
+    return _size(layer, inputs[1:-1]) * _product(layer.kernel.shape)
 
 
 def _recurrent(layer: Any, sequences: Shape) -> int:
-    """At each step one product with the input's kernel and one with the state's."""
-    return _size(layer, sequences[1:2]) * sum(
-        math.prod(kernel.shape) for kernel in (layer.cell.kernel, layer.cell.recurrent_kernel)
-    )
+    """One product with the kernel and one with the recurrent kernel per step."""
+    products = _product(layer.cell.kernel.shape) + _product(layer.cell.recurrent_kernel.shape)
+    return _size(layer, sequences[1:2]) * products
 
 
 def _einsum_dense(layer: Any, inputs: Shape) -> int:
-    """Every index of the equation runs once against every other: the product of their sizes, the batch left aside."""
+    """The product of the sizes of all indices of the equation, the batch excepted."""
     operands, output = layer.equation.replace(" ", "").split("->")
     first, second = operands.split(",")
     left, _, right = first.partition("...")
@@ -177,27 +183,35 @@ def _einsum_dense(layer: Any, inputs: Shape) -> int:
 def _attention(layer: Any, query: Shape, value: Shape, key: Shape | None = None, **masks: Shape) -> int:
     """Projections of query, key, value and output, and the two products of every query with every key."""
     key = value if key is None else key
-    tokens, others = _size(layer, query[1:-1]), _size(layer, key[1:-1])
     config = layer.get_config()
-    axes = config["attention_axes"] or range(1, len(key) - 1)
-    pairs = tokens * math.prod(key[axis] for axis in axes)
-    width = config["num_heads"] * config["key_dim"]
-    value_width = config["num_heads"] * (config["value_dim"] or config["key_dim"])
-    out = layer.compute_output_shape(query, value, key)[-1]
-    projections = tokens * query[-1] * width + others * (key[-1] * width + value[-1] * value_width)
-    return projections + pairs * (width + value_width) + tokens * value_width * out
+    heads, width = int(config["num_heads"]), int(config["key_dim"])
+    value_width = int(config["value_dim"] or width)
+    attended = tuple(key[axis] for axis in config["attention_axes"] or range(1, len(key) - 1))
+    output = layer.compute_output_shape(query, value, key)
+    projections = (
+        _size(layer, query[1:]) * heads * width
+        + _size(layer, key[1:]) * heads * width
+        + _size(layer, value[1:]) * heads * value_width
+        + _size(layer, output[1:]) * heads * value_width
+    )
+    return projections + _size(layer, query[1:-1] + attended) * heads * (width + value_width)
 
 
 def _size(layer: keras.layers.Layer, shape: Shape) -> int:
-    if None in shape:
+    known = [size for size in shape if size is not None]
+    if len(known) < len(shape):
         raise ValueError(
-            f"`model` must have known sizes for its multiply-adds to be counted; layer {layer.name} works on {shape} "
+            f"`model` must have known sizes for its multiply-adds to be counted; layer {layer.name} has shape {shape} "
             "(build the model with a full input shape)"
         )
-    return math.prod(shape)
+    return math.prod(known)
 
 
-# DepthwiseConv and SeparableConv do not derive from Conv, nor the transposed ones; the order is free.
+def _product(sizes: Iterable[int]) -> int:
+    return math.prod(sizes)
+
+
+# DepthwiseConv, SeparableConv and the transposed layers do not derive from Conv, so the order does not matter.
 COUNTS: dict[tuple[type, ...], Callable[..., int]] = {
     (layers.Conv1D, layers.Conv2D, layers.Conv3D): _conv,
     (layers.DepthwiseConv1D, layers.DepthwiseConv2D): _depthwise,
@@ -209,7 +223,7 @@ COUNTS: dict[tuple[type, ...], Callable[..., int]] = {
     (layers.LSTM, layers.GRU, layers.SimpleRNN): _recurrent,
 }
 
-# Their weights are looked up, added, or multiplied value by value.
+# Weights that are looked up, added, or multiplied elementwise: no multiply-adds are counted.
 FREE = (
     *(layers.Embedding, layers.PReLU, layers.Normalization),
     *(layers.LayerNormalization, layers.RMSNormalization, layers.BatchNormalization, layers.GroupNormalization),

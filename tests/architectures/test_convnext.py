@@ -8,6 +8,9 @@ import pytest
 
 import architectures
 import kblocks as kb
+from tests.support.models import predict
+from tests.support.numpy_layers import layer_norm
+from tests.support.weights import randomise
 
 SIZES = {
     "convnext_tiny": ((3, 3, 9, 3), 96),
@@ -16,10 +19,6 @@ SIZES = {
     "convnext_large": ((3, 3, 27, 3), 192),
     "convnext_xlarge": ((3, 3, 27, 3), 256),
 }
-
-
-def predict(model, x):
-    return keras.ops.convert_to_numpy(model(x, training=False))
 
 
 def images(*shape, seed=0):
@@ -93,7 +92,7 @@ def test_small_images(input_shape, stem, side):
 
 def test_too_small_images_are_refused():
     message = (
-        r"^convnext_tiny can't be built for inputs of 31×32×3: what leaves the stem must be at least 8×8 for 4 "
+        r"^convnext_tiny can't be built for inputs of 31×32×3: the output of the stem must be at least 8×8 for 4 "
         r"stages; got 7×8 \(.*kblocks\.stem\.cifar"
     )
     with pytest.raises(ValueError, match=message):
@@ -126,13 +125,12 @@ def test_drop_path_rises_to_the_last_block():
 def test_what_is_pooled_is_normalised_after_the_pooling():
     x = images(3, 16, 16, 3)
     model = architectures.create("convnext_toy")
-    rng = np.random.default_rng(1)
-    model.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in model.weights])
+    randomise(model)
     gamma, beta = model.get_layer("norm").get_weights()
     kernel, bias = model.get_layer("logits").get_weights()
 
     def norm(y):
-        return gamma * (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-6) + beta
+        return layer_norm(y, gamma, beta)
 
     last = predict(keras.Model(model.input, model.get_layer("stage2_unit1_out").output), x)
     np.testing.assert_allclose(predict(model, x), norm(last.mean((1, 2))) @ kernel + bias, rtol=1e-3, atol=1e-3)
@@ -144,13 +142,11 @@ def test_what_is_pooled_is_normalised_after_the_pooling():
 
 def scrambled(**arguments):
     """Keras's smallest, under another name, with factors that are not next to zero."""
-    model = keras.applications.ConvNeXtTiny(
-        weights=None, include_preprocessing=False, input_shape=(64, 64, 3), name="theirs", **arguments
+    return randomise(
+        keras.applications.ConvNeXtTiny(
+            weights=None, include_preprocessing=False, input_shape=(64, 64, 3), name="theirs", **arguments
+        )
     )
-    rng = np.random.default_rng(1)
-    for weight in model.weights:
-        weight.assign(rng.normal(0, 0.1, weight.shape) + (len(weight.shape) == 1))
-    return model
 
 
 @pytest.fixture(scope="module")

@@ -63,9 +63,9 @@ def test_small_images(input_shape, side):
 
 
 def test_too_small_images_are_refused():
-    with pytest.raises(ValueError, match=r"densenet121 can't be built .*its features would be of 1×1"):
+    with pytest.raises(ValueError, match=r"densenet121 can't be built .*the features would be 1×1"):
         architectures.create("densenet121", input_shape=(32, 32, 3))
-    with pytest.raises(ValueError, match="what leaves the stem must be at least 2×2 for 2 stages; got 1×1"):
+    with pytest.raises(ValueError, match="the output of the stem must be at least 2×2 for 2 stages; got 1×1"):
         architectures.create("densenet_tiny", input_shape=(1, 1, 3))
 
 

@@ -12,7 +12,7 @@ from keras import layers
 import architectures
 import kblocks as kb
 from architectures.efficientnet import STYLE
-from architectures.preprocessing import preprocess
+from architectures.weights.preprocessing import preprocess
 from kblocks.mobile import mbconv
 
 # Torchvision's documentation: parameters, and multiply-adds in billions. Its B2 is counted at another size.

@@ -6,8 +6,8 @@ import pytest
 
 import architectures
 import kblocks as kb
-from tests.architectures.daily import DAILY, LARGE
-from tests.architectures.families import CONVOLUTIONAL, FAMILIES, OF_IMAGES, OF_SEVERAL_INPUTS, TINY
+from tests.support.networks import CONVOLUTIONAL, DAILY, FAMILIES, LARGE, OF_IMAGES, OF_SEVERAL_INPUTS, TINY
+from tests.support.weights import randomise
 
 
 def layer_names(outputs, inputs):
@@ -20,7 +20,7 @@ class TestBackbone:
     @pytest.mark.parametrize("family", OF_IMAGES)
     def test_on_a_tensor_of_the_users_own(self, family):
         module = FAMILIES[family]
-        spec = module.VARIANTS[TINY[family]].spec
+        spec = module.variants[TINY[family]].spec
         inputs = keras.Input((28, 28, 1), name="image")
         x = keras.layers.ZeroPadding2D(2, name="mine")(inputs)
         first, second = module.backbone(x, spec), module.backbone(x, spec)
@@ -44,7 +44,7 @@ class TestBackbone:
     @pytest.mark.parametrize("family", OF_SEVERAL_INPUTS)
     def test_on_several_tensors(self, family):
         module = FAMILIES[family]
-        row = module.VARIANTS[TINY[family]]
+        row = module.variants[TINY[family]]
         inputs = [keras.Input(shape) for shape in row.input_shapes]
         outputs = [module.backbone(inputs, row.spec, name=name) for name in (None, None, "left")]
         names = layer_names(keras.tree.flatten(outputs), inputs)
@@ -52,14 +52,6 @@ class TestBackbone:
         left = [name for name in names if name.startswith("left_")]
         assert len(names) == 3 * len(left)
         assert len([name for name in names if name.startswith(f"{family}_")]) == 2 * len(left)
-
-
-def shuffle(model, seed=0):
-    """Random weights about those that the network begins with."""
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        value = keras.ops.convert_to_numpy(weight)
-        weight.assign(value + rng.uniform(0.1, 0.5, value.shape) * (value.std() or 1))
 
 
 POOLS = {"avg": lambda x: x.mean((1, 2)), "max": lambda x: x.max((1, 2)), "flatten": lambda x: x.reshape(len(x), -1)}
@@ -74,7 +66,7 @@ class TestPooling:
         options = {"input_shape": (32, 32, 3), "classes": 0}
         images = architectures.create(TINY[family], **options)
         vectors = architectures.create(TINY[family], **options, pooling=pooling)
-        shuffle(vectors)
+        randomise(vectors)
         architectures.copy_weights(vectors, images)
         x = np.random.default_rng(1).normal(size=(3, 32, 32, 3)).astype("float32")
         expected = POOLS[pooling](keras.ops.convert_to_numpy(images(x)))

@@ -6,9 +6,9 @@ import pytest
 
 import architectures
 from kblocks.graph import profile
-from tests.architectures.closed_form import Count
-from tests.architectures.in_numpy import Numpy, relu, window
-from tests.architectures.scramble import randomise
+from tests.support.counting import Count
+from tests.support.numpy_layers import Numpy, max_pool, relu
+from tests.support.weights import randomise
 
 # Table 1 of the paper, its columns #1×1, #3×3 reduce, #3×3, #5×5 reduce, #5×5, pool proj; None is a max-pooling.
 GOOGLENET = [
@@ -80,7 +80,7 @@ class TestAuxiliaryHeads:
         assert model.output_shape == (None, 8, 8, 16)
 
     def test_one_stage_has_no_middle(self):
-        with pytest.raises(ValueError, match=r"second stage; got 1 stage\(s\)"):
+        with pytest.raises(ValueError, match=r"`auxiliary` must be False without a second stage; got 1 stage\(s\)"):
             architectures.create("googlenet_tiny", auxiliary=True, stages=(((4, (2, 4), (2, 4), 4),),))
 
 
@@ -89,20 +89,16 @@ def test_googlenet_in_numpy():
     randomise(model)
     net = Numpy(model)
 
-    def max_pool(x, stride):
-        return window(x, 3, stride, 1).max((-2, -1))
-
     images = np.random.default_rng(1).normal(size=(3, 9, 9, 3)).astype("float32")
     x = relu(net.conv(images, "stem_conv"))
     for stage in ("stage1", "stage2", "stage3"):
         if stage != "stage1":
-            # At odd sizes "same" pads both sides alike, and after a ReLU a padding of zeros changes no maximum.
-            x = max_pool(x, 2)
+            x = max_pool(x, 3, 2)
         unit = f"{stage}_unit1"
         y1 = relu(net.conv(x, f"{unit}_1x1"))
         y3 = relu(net.conv(relu(net.conv(x, f"{unit}_3x3_reduce")), f"{unit}_3x3"))
         y5 = relu(net.conv(relu(net.conv(x, f"{unit}_5x5_reduce")), f"{unit}_5x5"))
-        yp = relu(net.conv(max_pool(x, 1), f"{unit}_pool_project"))
+        yp = relu(net.conv(max_pool(x, 3), f"{unit}_pool_project"))
         x = np.concatenate([y1, y3, y5, yp], axis=-1)
     expected = net.dense(x.mean((1, 2)), "logits")
     np.testing.assert_allclose(keras.ops.convert_to_numpy(model(images)), expected, rtol=1e-4, atol=1e-4)

@@ -194,7 +194,7 @@ class TestSmallImages:
         )
 
     def test_rounding_down_does_not(self):
-        message = r"28×28×1: what leaves the stem must be at least 16×16 for 5 stages; got 14×14 .*kblocks\.stem\.mni"
+        message = r"28×28×1: the output of the stem must be at least 16×16 for 5 stages; got 14×14 .*kblocks\.stem\.mni"
         with pytest.raises(ValueError, match=message):
             architectures.create("mobilenet_025", input_shape=(28, 28, 1))
         model = architectures.create(

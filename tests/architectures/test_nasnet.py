@@ -150,7 +150,7 @@ def test_small_images(input_shape, overrides, side):
 
 
 def test_a_single_position_is_asked_for():
-    with pytest.raises(ValueError, match=r"32×32×3: its features would be of 1×1 \(`stem=kblocks\.stem\.mnist` at"):
+    with pytest.raises(ValueError, match=r"32×32×3: the features would be 1×1 \(use `stem=kblocks\.stem\.mnist` at"):
         architectures.create("nasnet_mobile", input_shape=(32, 32, 3), depths=(1, 1, 1))
 
 

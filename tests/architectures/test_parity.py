@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import architectures
-from tests.architectures.daily import SLOW
-from tests.architectures.scramble import images, scramble
+from tests.support.networks import SLOW
+from tests.support.weights import images, scramble
 
 
 def constructor(arch):

@@ -2,38 +2,18 @@
 
 from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
 
 import architectures
 import kblocks as kb
 from architectures import registry
-from architectures.variant import shapes
-from tests.process import ROOT, python
+from architectures.common.family import Family, shapes
+from tests.support.models import predict
+from tests.support.process import ROOT, python
 
-FAMILIES = [
-    "mlp",
-    "multi_input",
-    "shared_dense",
-    "lenet",
-    "resnet",
-    "googlenet",
-    "vgg",
-    "inception",
-    "inception_resnet",
-    "xception",
-    "mobilenet",
-    "mobilenet_v2",
-    "mobilenet_v3",
-    "densenet",
-    "nasnet",
-    "efficientnet",
-    "convnext",
-    "siamese",
-]
+FAMILIES = [family.name for family in registry.FAMILIES]
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 ODD = (48, 48, 3), (63, 90, 3)
@@ -45,25 +25,18 @@ def images(model, count=3, seed=0):
     return [rng.normal(size=(count, *x.shape[1:])).astype("float32") for x in model.inputs]
 
 
-def predict(model, inputs):
-    outputs = model(inputs if len(inputs) > 1 else inputs[0], training=False)
-    return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
-
-
 def command(*arguments):
     return python("-m", "architectures", *arguments, PYTHONIOENCODING="utf-8")
 
 
 class TestNames:
     def test_every_row_of_every_family_in_order(self):
-        rows = [name for module in registry.FAMILIES for name in module.VARIANTS]
-        assert architectures.names() == rows
-        assert [module.__name__.removeprefix("architectures.") for module in registry.FAMILIES] == FAMILIES
+        assert architectures.names() == [name for family in registry.FAMILIES for name in family.variants]
+        assert len(set(FAMILIES)) == len(FAMILIES)
 
     def test_every_family_module_is_registered(self):
         modules = {path.stem for path in (ROOT / "architectures").glob("*.py")}
-        shared = {"__init__", "__main__", "dilation", "loading", "porting", "preprocessing", "registry", "variant"}
-        assert modules - shared == set(FAMILIES)
+        assert modules - {"__init__", "__main__", "registry"} == set(FAMILIES)
 
     @pytest.mark.parametrize(
         ("pattern", "found"),
@@ -79,31 +52,41 @@ class TestNames:
     def test_a_pattern_restricts(self, pattern, found):
         assert architectures.names(pattern) == found
 
-    @pytest.mark.parametrize("module", registry.FAMILIES, ids=lambda module: module.__name__)
-    def test_rows_agree_with_their_family(self, module):
-        spec_types = {type(row.spec) for row in module.VARIANTS.values()}
-        assert len(spec_types) == 1
-        assert spec_types.pop().__module__ == module.__name__
-        for name, row in module.VARIANTS.items():
+    @pytest.mark.parametrize("family", registry.FAMILIES, ids=lambda family: family.name)
+    def test_rows_agree_with_their_family(self, family):
+        module = getattr(architectures, family.name)
+        assert module.FAMILY is family
+        assert module.VARIANTS is family.variants
+        assert module.backbone is family.backbone
+        (spec,) = {type(row.spec) for row in family.variants.values()}
+        assert spec.__module__ == module.__name__
+        for name, row in family.variants.items():
             assert architectures.variant(name) is row
-            assert architectures.family(name) == module.__name__.removeprefix("architectures.")
+            assert architectures.family(name) == family.name
+        assert (family.keras_names is None) == all(row.keras is None for row in family.variants.values())
+        assert family.downsampling is None or hasattr(row.spec, family.downsampling)
+
+    @pytest.mark.parametrize("family", registry.FAMILIES, ids=lambda family: family.name)
+    def test_features_are_images_where_down_sampling_is_named(self, family):
+        tiny = next(name for name, row in family.variants.items() if row.source == "for tests")
+        features = architectures.create(tiny, classes=0).outputs
+        assert [len(x.shape) == 4 for x in features] == [family.downsampling is not None] * len(features)
 
     @pytest.mark.parametrize("arch", architectures.names())
     def test_a_row_tells_its_source(self, arch):
         assert architectures.variant(arch).source
 
     def test_two_rows_of_one_name(self):
-        one = SimpleNamespace(__name__="families.one", VARIANTS={"a": None, "b": None})
-        two = SimpleNamespace(__name__="families.two", VARIANTS={"c": None, "b": None})
+        one, two = (Family(name, dict.fromkeys(rows), backbone=None) for name, rows in (("one", "ab"), ("two", "cb")))
         assert registry._index((one,)) == {"a": one, "b": one}
-        with pytest.raises(ValueError, match=r"two rows are called 'b': in families\.one and families\.two"):
+        with pytest.raises(ValueError, match="names must be unique; 'b' is in one and in two"):
             registry._index((one, two))
 
     @pytest.mark.parametrize("function", [architectures.create, architectures.variant, architectures.family])
     def test_an_unknown_name_gets_the_closest(self, function):
         with pytest.raises(ValueError, match=r"got 'resnet5O' \(the closest are .*resnet50"):
             function("resnet5O")
-        with pytest.raises(ValueError, match=r"got 'qqqq' \(python -m architectures lists them\)"):
+        with pytest.raises(ValueError, match=r"got 'qqqq' \(python -m architectures lists all\)"):
             function("qqqq")
 
 
@@ -230,7 +213,7 @@ class TestArguments:
     def test_pooling_computes_what_it_says(self):
         model = architectures.create("resnet_tiny", classes=0)
         x = images(model)
-        (features,) = predict(model, x)
+        features = predict(model, *x)
         for pooling, expected in (
             ("avg", features.mean((1, 2))),
             ("max", features.max((1, 2))),
@@ -238,7 +221,7 @@ class TestArguments:
         ):
             pooled = architectures.create("resnet_tiny", classes=0, pooling=pooling)
             pooled.set_weights(model.get_weights())
-            np.testing.assert_allclose(predict(pooled, x)[0], expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(predict(pooled, *x), expected, rtol=1e-5, atol=1e-6)
 
     @pytest.mark.parametrize(
         "arch", ["mlp_tiny", "lenet_tiny", "multi_input_tiny", "shared_dense_tiny", "siamese_tiny"]
@@ -270,9 +253,9 @@ class TestSizes:
     @pytest.mark.parametrize(
         ("arch", "input_shape", "sentence"),
         [
-            ("resnet50", CIFAR, "32×32×3: its features would be of 1×1 (`stem=kblocks.stem.mnist` at 28×28 and"),
-            ("googlenet", CIFAR, "32×32×3: its features would be of 1×1 (`stem=kblocks.stem.mnist` at 28×28 and"),
-            ("resnet20", (4, 4, 3), "4×4×3: its features would be of 1×1 (any `stem=` asks for it)"),
+            ("resnet50", CIFAR, "32×32×3: the features would be 1×1 (use `stem=kblocks.stem.mnist` at 28×28 or"),
+            ("googlenet", CIFAR, "32×32×3: the features would be 1×1 (use `stem=kblocks.stem.mnist` at 28×28 or"),
+            ("resnet20", (4, 4, 3), "4×4×3: the features would be 1×1 (pass `stem=` explicitly to allow it)"),
             ("lenet", (8, 8, 1), "8×8×1: `x` must be at least 5×5 for a window of 5×5 without padding; got 2×2"),
             ("lenet", (13, 13, 1), "13×13×1: `x` must be at least 5×5 for a window of 5×5 without padding; got 4×4"),
             ("siamese_tiny", ((8, 8, 1),) * 2, "8×8×1 and 8×8×1: `x` must be at least 5×5"),
@@ -308,7 +291,7 @@ class TestSizes:
         inputs = len(architectures.variant(arch).input_shapes)
         model = architectures.create(arch, input_shape=input_shape if inputs == 1 else (input_shape,) * inputs)
         assert [x.shape for x in model.inputs] == [(None, *input_shape)] * inputs
-        (logits,) = predict(model, images(model, 2))
+        logits = predict(model, *images(model, 2))
         assert logits.shape == (2, architectures.variant(arch).classes)
         assert np.isfinite(logits).all()
 
@@ -329,7 +312,7 @@ class TestSizes:
             x = np.random.default_rng(0).normal(size=(1, size, size, 3)).astype("float32")
             fixed = architectures.create(arch, input_shape=(size, size, 3))
             fixed.set_weights(model.get_weights())
-            np.testing.assert_allclose(predict(model, [x])[0], predict(fixed, [x])[0], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(predict(model, x), predict(fixed, x), rtol=1e-4, atol=1e-5)
 
 
 # Keras warns of each list of layers that it looks for in vain, then raises.
@@ -346,10 +329,10 @@ class TestWeights:
         saved.save(path) if ending == ".keras" else saved.save_weights(path)
         x = images(saved)
         loaded = architectures.create(arch, weights=form(path), name="another")
-        for y, expected in zip(predict(loaded, x), predict(saved, x), strict=True):
+        for y, expected in zip(predict(loaded, *x), predict(saved, *x), strict=True):
             np.testing.assert_array_equal(y, expected)
-        fresh = predict(architectures.create(arch), x)
-        assert any(np.abs(y - z).max() > 1e-3 for y, z in zip(fresh, predict(saved, x), strict=True))
+        fresh = predict(architectures.create(arch), *x)
+        assert any(np.abs(y - z).max() > 1e-3 for y, z in zip(fresh, predict(saved, *x), strict=True))
 
     def test_the_input_shape_may_differ(self, tmp_path):
         saved = architectures.create("resnet_tiny")
@@ -388,14 +371,15 @@ class TestWeights:
     def test_a_file_of_another_network(self, arch, other, ending, tmp_path):
         saved, path = architectures.create(other), tmp_path / f"model{ending}"
         saved.save(path) if ending == ".keras" else saved.save_weights(path)
-        with pytest.raises(ValueError, match=r"`weights` must be of|needs a|without a counterpart"):
+        with pytest.raises(
+            ValueError, match=r"exactly this network|`weights` must be of|needs a|without a counterpart"
+        ):
             architectures.create(arch, weights=path)
 
-    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
-    def test_a_file_of_features_lacks_the_head(self, ending, tmp_path):
-        saved, path = architectures.create("resnet_tiny", classes=0), tmp_path / f"model{ending}"
-        saved.save(path) if ending == ".keras" else saved.save_weights(path)
-        with pytest.raises(ValueError, match=r"`weights` must have logits for 10 classes; .* holds the features"):
+    def test_a_file_of_features_lacks_the_head(self, tmp_path):
+        saved, path = architectures.create("resnet_tiny", classes=0), tmp_path / "model.keras"
+        saved.save(path)
+        with pytest.raises(ValueError, match=r"`weights` must have logits for 10 classes; .* has no head"):
             architectures.create("resnet_tiny", weights=path)
         loaded = architectures.create("resnet_tiny", weights=path, classes=3)
         for layer in saved.layers:

@@ -9,9 +9,9 @@ import pytest
 import architectures
 import kblocks as kb
 from kblocks.residual import basic, bottleneck, preact_basic, preact_bottleneck
-from tests.architectures.closed_form import Count
-from tests.architectures.in_numpy import Numpy, relu
-from tests.architectures.scramble import randomise
+from tests.support.counting import Count
+from tests.support.numpy_layers import Numpy, relu
+from tests.support.weights import randomise
 
 DEPTHS = {"resnet50_v2": (3, 4, 6, 3), "resnet101_v2": (3, 4, 23, 3), "resnet152_v2": (3, 8, 36, 3)}
 
@@ -109,7 +109,7 @@ def test_resnet_with_padded_shortcuts_in_numpy():
     x = relu(net.conv_norm(images, "stem_conv"))
     y = net.conv_norm(relu(net.conv_norm(x, "stage1_unit1_conv1")), "stage1_unit1_conv2")
     x = relu(x + y)
-    y = net.conv_norm(relu(net.conv_norm(x, "stage2_unit1_conv1", stride=2)), "stage2_unit1_conv2")
+    y = net.conv_norm(relu(net.conv_norm(x, "stage2_unit1_conv1", 2, "symmetric")), "stage2_unit1_conv2")
     x = relu(np.pad(x[:, ::2, ::2], ((0, 0), (0, 0), (0, 0), (0, 4))) + y)
     expected = net.dense(x.mean((1, 2)), "logits")
     np.testing.assert_allclose(keras.ops.convert_to_numpy(model(images)), expected, rtol=1e-4, atol=1e-4)
@@ -130,7 +130,7 @@ def test_preactivation_in_numpy():
     x = net.conv(images, "stem_out")
     for unit, stride in (("stage1_unit1", 1), ("stage2_unit1", 2), ("stage2_unit2", 1)):
         a = norm_act(x, f"{unit}_norm")
-        y = net.conv(relu(net.conv_norm(a, f"{unit}_conv1", stride)), f"{unit}_conv2")
+        y = net.conv(relu(net.conv_norm(a, f"{unit}_conv1", stride, "symmetric")), f"{unit}_conv2")
         x = (net.conv(a, f"{unit}_shortcut", stride) if stride == 2 else x) + y
     expected = net.dense(norm_act(x, "norm").mean((1, 2)), "logits")
     np.testing.assert_allclose(keras.ops.convert_to_numpy(model(images)), expected, rtol=1e-4, atol=1e-4)
@@ -176,7 +176,7 @@ def test_v2_layer_by_layer():
 
 
 def test_v2_refuses_small_images_and_names_a_stem_for_them():
-    with pytest.raises(ValueError, match=r"its features would be of 1×1 \(.*kblocks\.stem\.bare"):
+    with pytest.raises(ValueError, match=r"the features would be 1×1 \(.*kblocks\.stem\.bare"):
         architectures.create("resnet50_v2", input_shape=(32, 32, 3))
     model = architectures.create("resnet50_v2", input_shape=(28, 28, 1), stem=kb.stem.bare, classes=10)
     assert model.get_layer("act").output.shape == (None, 4, 4, 2048)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import architectures
-from tests.architectures.in_numpy import Numpy, relu
-from tests.architectures.scramble import randomise
+from tests.support.numpy_layers import Numpy, relu
+from tests.support.weights import randomise
 
 
 def test_multiply_adds_of_the_small_networks():

@@ -13,8 +13,8 @@ import pytest
 import architectures
 import kblocks as kb
 from kblocks.graph import features, profile
-from tests.architectures import pin
-from tests.architectures.daily import DEEP, LARGE, SLOW
+from tests.support import pinned
+from tests.support.networks import DEEP, FAMILIES, LARGE, SLOW
 
 ROWS = architectures.names()
 # By their source, not by name: one network is called tiny by its authors.
@@ -64,7 +64,7 @@ class TestRow:
         units = Counter(stage for stage, _ in set(found))
         assert set(found) == {(stage, unit) for stage, depth in units.items() for unit in range(1, depth + 1)}
         assert names.issuperset(f"stage{stage}_unit{unit}_out" for stage, unit in found)
-        if architectures.family(model.name) not in ("mlp", "multi_input", "shared_dense", "lenet", "vgg", "siamese"):
+        if FAMILIES[architectures.family(model.name)].downsampling == "stem":
             assert sorted(units) == list(range(1, len(units) + 1)) != []
 
     def test_features_at_each_stride(self, model):
@@ -84,11 +84,11 @@ class TestRow:
         assert all(x.name.endswith(("_out", "_act")) or getattr(x, "activation", None) is relu for x in inner), inner
 
     def test_weights_have_the_pinned_order(self, model):
-        assert pin.digest(model) == pin.read()[model.name]
+        assert pinned.digest(model) == pinned.read()[model.name]
 
 
 def test_the_pinned_rows_are_the_rows():
-    assert list(pin.read()) == ROWS
+    assert list(pinned.read()) == ROWS
 
 
 def test_a_digest_sees_the_order():
@@ -97,8 +97,8 @@ def test_a_digest_sees_the_order():
         y = {name: keras.layers.Dense(2, name=name)(x) for name in (first, second)}
         return keras.Model(x, keras.layers.Add(name="out")([y[first], y[second]]))
 
-    assert pin.digest(two_branches("a", "b")) == pin.digest(two_branches("a", "b"))
-    assert pin.digest(two_branches("a", "b")) != pin.digest(two_branches("b", "a"))
+    assert pinned.digest(two_branches("a", "b")) == pinned.digest(two_branches("a", "b"))
+    assert pinned.digest(two_branches("a", "b")) != pinned.digest(two_branches("b", "a"))
 
 
 # Torchvision's documentation, the papers, and the tutorials' own summaries.

@@ -6,6 +6,9 @@ import pytest
 
 import architectures
 import kblocks as kb
+from tests.support.models import predict
+from tests.support.numpy_layers import Numpy, relu
+from tests.support.weights import randomise
 
 WIDTHS = (64, 128, 256, 512, 512)
 # Columns D and E of Table 1.
@@ -75,24 +78,18 @@ def test_a_pyramid_holds_what_is_left_before_each_pooling():
 
 def test_the_network_in_numpy():
     model = architectures.create("vgg_tiny", input_shape=(8, 9, 2), dropout=0.9)
-    rng = np.random.default_rng(0)
-    model.set_weights([rng.normal(0, 0.5, w.shape) for w in model.get_weights()])
-    x = rng.normal(size=(2, 8, 9, 2)).astype("float32")
+    randomise(model)
+    net = Numpy(model)
+    x = np.random.default_rng(0).normal(size=(2, 8, 9, 2)).astype("float32")
     y = x
     for names in (("stage1_conv1",), ("stage2_conv1", "stage2_conv2")):
         for name in names:
-            kernel, bias = model.get_layer(name).get_weights()
-            windows = np.lib.stride_tricks.sliding_window_view(
-                np.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), axis=(1, 2)
-            )
-            y = np.maximum(np.einsum("bhwcij,ijco->bhwo", windows, kernel) + bias, 0)
+            y = relu(net.conv(y, name))
         h, w = y.shape[1] // 2, y.shape[2] // 2
         y = y[:, : 2 * h, : 2 * w].reshape(2, h, 2, w, 2, -1).max((2, 4))
     y = y.reshape(2, -1)
-    kernel, bias = model.get_layer("hidden_dense1").get_weights()
-    y = np.maximum(y @ kernel + bias, 0)
-    kernel, bias = model.get_layer("logits").get_weights()
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(x)), y @ kernel + bias, rtol=1e-4, atol=1e-4)
+    y = net.dense(relu(net.dense(y, "hidden_dense1")), "logits")
+    np.testing.assert_allclose(predict(model, x), y, rtol=1e-4, atol=1e-4)
 
 
 class TestHead:
@@ -134,7 +131,9 @@ class TestHead:
 class TestSmallImages:
     @pytest.mark.parametrize("classes", [10, 0])
     def test_a_single_position_is_asked_for(self, classes):
-        with pytest.raises(ValueError, match=r"32×32×3: its features would be of 1×1 \(fewer `pools=` leave more, any"):
+        with pytest.raises(
+            ValueError, match=r"32×32×3: the features would be 1×1 \(use fewer `pools=`, or pass `pools="
+        ):
             small(classes=classes)
         assert small(classes=classes, pools=5).get_layer("stage5_pool").output.shape == (None, 1, 1, 4)
         assert small(classes=classes, input_shape=(33, 33, 3)).get_layer("stage5_pool").output.shape == (None, 1, 1, 4)

@@ -2,6 +2,7 @@
 
 import sys
 import zipfile
+from functools import partial
 
 import h5py
 import keras
@@ -11,8 +12,11 @@ from keras import layers
 
 import architectures
 import kblocks as kb
-from architectures import porting
-from architectures.preprocessing import MEANS_AND_VARIANCES, preprocess
+from architectures import lenet
+from architectures.weights import names, porting
+from architectures.weights.preprocessing import MEANS_AND_VARIANCES, preprocess
+from tests.support.models import predict
+from tests.support.weights import randomise
 
 SHAPE = (64, 64, 3)
 # The first row of each family that keras.applications has too, and those of them that are quick to build.
@@ -22,16 +26,6 @@ OF_EACH_FAMILY = {
 QUICK = {"mobilenet", "mobilenet_v2", "mobilenet_v3_small"}
 # Hidden layers of the head are fixed to an input size, or there for another.
 HIDDEN = {"vgg16"}
-
-
-def randomise(model, seed=0):
-    rng = np.random.default_rng(seed)
-    model.set_weights([rng.uniform(0.5, 1.5, w.shape).astype("float32") for w in model.get_weights()])
-    return model
-
-
-def computed(model, x):
-    return keras.ops.convert_to_numpy(model(x))
 
 
 def weights_by_name(model):
@@ -152,13 +146,12 @@ class TestCopyWeights:
 
 
 class TestFiles:
-    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
     @pytest.mark.parametrize("before", [10, 7])
     @pytest.mark.parametrize("classes", [3, 0])
-    def test_another_head(self, ending, before, classes, tmp_path):
+    def test_another_head(self, before, classes, tmp_path):
         saved = randomise(architectures.create("resnet_tiny", classes=before))
-        path = tmp_path / f"model{ending}"
-        saved.save(path) if ending == ".keras" else saved.save_weights(path)
+        path = tmp_path / "model.keras"
+        saved.save(path)
         loaded = architectures.create("resnet_tiny", weights=path, classes=classes)
         assert_equal(loaded, saved, but=["logits"] if classes else [])
 
@@ -196,21 +189,49 @@ class TestFiles:
         with pytest.raises(ValueError, match="`weights` must be "):
             architectures.create("mobilenet_025", weights=path)
 
-    def test_a_deeper_network_does_not_load_into_a_shallower_one(self, tmp_path):
-        architectures.create("resnet_tiny", depths=(1, 2)).save_weights(tmp_path / "deep.weights.h5")
+    @pytest.mark.parametrize(
+        ("arch", "before", "after", "difference"),
+        [
+            (
+                "resnet_tiny",
+                {"classes": 7},
+                {},
+                r"file has logits of shape \(8, 7\), .* network has logits of shape \(8, 10\)",
+            ),
+            ("resnet_tiny", {}, {"classes": 3}, r"file has logits of shape \(8, 10\)"),
+            ("resnet_tiny", {}, {"classes": 0}, r"file has logits of shape \(8, 10\)"),
+            ("resnet_tiny", {"classes": 0}, {}, r"network has logits of shape \(8, 10\)"),
+            ("resnet_tiny", {"depths": (1, 2)}, {}, r"file has stage2_unit2_conv1 of shape \(3, 3, 8, 8\)"),
+            ("resnet_tiny", {}, {"depths": (1, 2)}, r"network has stage2_unit2_conv1 of shape \(3, 3, 8, 8\)"),
+            ("mobilenet_tiny", {}, {"pooling": "flatten"}, r"file has logits of shape \(16, 10\)"),
+            ("googlenet_tiny", {"auxiliary": True}, {}, "file has auxiliary1_conv of shape"),
+            ("googlenet_tiny", {}, {"auxiliary": True}, "network has auxiliary1_conv of shape"),
+            (
+                "siamese_tiny",
+                {},
+                {"tower": partial(lenet.backbone, spec=lenet.VARIANTS["lenet"].spec)},
+                "tower_stage1_conv",
+            ),
+            ("vgg_tiny", {"classes": 0}, {"pooling": "max"}, "network has hidden_dense1 of shape"),
+        ],
+    )
+    def test_weights_alone_are_of_exactly_this_network(self, arch, before, after, difference, tmp_path):
+        saved = randomise(architectures.create(arch, **before))
+        path = save(saved, tmp_path / "model.weights.h5")
         with pytest.raises(
             ValueError,
-            match=r"`weights` must be of resnet_tiny as it is built now, .* of shape \(8,\), \(3, 3, 8, 8\) have no",
+            match=rf"^`weights` must be a .weights.h5 of exactly this network; .*{difference}.*`copy_weights",
         ):
-            architectures.create("resnet_tiny", weights=tmp_path / "deep.weights.h5")
+            architectures.create(arch, weights=path, **after)
+        assert_equal(architectures.create(arch, weights=path, **before), saved)
 
     @pytest.mark.parametrize(
         ("arch", "other", "cause"),
         [
-            ("resnet20", "resnet32", "without a place in `resnet20`: stage1_unit4_conv1, .* and 21 more"),
-            ("resnet20", "resnet20_projection", "without a place in `resnet20`: stage2_unit1_shortcut"),
-            ("vgg16", "vgg19", "without a place in `vgg16`: stage3_conv4, stage4_conv4, stage5_conv4"),
-            ("resnet50", "resnet101", "without a place in `resnet50`: stage3_unit7_conv1"),
+            ("resnet20", "resnet32", "without a counterpart in `resnet20`: stage1_unit4_conv1, .* and 21 more"),
+            ("resnet20", "resnet20_projection", "without a counterpart in `resnet20`: stage2_unit1_shortcut"),
+            ("vgg16", "vgg19", "without a counterpart in `vgg16`: stage3_conv4, stage4_conv4, stage5_conv4"),
+            ("resnet50", "resnet101", "without a counterpart in `resnet50`: stage3_unit7_conv1"),
             ("resnet50", "resnet50_v1_5", "stage2_unit1_conv2 of `resnet50` has stride 1; got one of stride 2"),
             ("resnet50_v1_5", "resnet50", "stage2_unit1_conv2 of `resnet50_v1_5` has stride 2; got one of stride 1"),
         ],
@@ -223,7 +244,7 @@ class TestFiles:
             options |= {"widths": (8,) * 4, "stem_filters": 4, "stem": kb.stem.cifar}
         saved = architectures.create(other, **options)
         saved.save(tmp_path / "model.keras")
-        with pytest.raises(ValueError, match=f"`weights` don't fit {arch} as it is built: .*{cause}"):
+        with pytest.raises(ValueError, match=f"`weights` do not fit {arch} as it is configured: .*{cause}"):
             architectures.create(arch, weights=tmp_path / "model.keras", **options)
         # Whoever wants the layers that there are says so.
         ours = architectures.create(arch, **options)
@@ -247,7 +268,7 @@ class TestFiles:
             path = save(randomise(saved), tmp_path / f"model{ending}")
             assert_equal(architectures.create("resnet_tiny", weights=path, **options, **overrides), saved)
 
-    @pytest.mark.parametrize("ending", [".h5", ".weights.h5", ".keras"])
+    @pytest.mark.parametrize("ending", [".h5", ".keras"])
     @pytest.mark.parametrize(
         ("arch", "head"), [("vgg16", ["hidden_dense1", "logits"]), ("mobilenet_v3_small", ["head_dense", "logits"])]
     )
@@ -270,7 +291,9 @@ class TestFiles:
 
     def test_a_whole_model_of_keras_applications(self, tmp_path):
         keras.applications.MobileNet(weights=None, alpha=0.25).save(tmp_path / "theirs.keras")
-        with pytest.raises(ValueError, match=r"`weights` must be of a network that `create` made; .*`port_from_keras`"):
+        with pytest.raises(
+            ValueError, match=r"`weights` must be of a network that `create` built; .*`port_from_keras`"
+        ):
             architectures.create("mobilenet_025", weights=tmp_path / "theirs.keras")
 
     def test_weights_of_a_network_that_was_compiled_and_trained(self, tmp_path):
@@ -280,7 +303,6 @@ class TestFiles:
         saved.save_weights(tmp_path / "model.weights.h5")
         assert_equal(architectures.create("resnet_tiny", weights=tmp_path / "model.weights.h5"), saved)
 
-    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
     @pytest.mark.parametrize(
         ("arch", "overrides", "heads"),
         [
@@ -288,10 +310,10 @@ class TestFiles:
             ("shared_dense_tiny", {}, ["logits1", "logits2"]),
         ],
     )
-    def test_several_heads(self, arch, overrides, heads, ending, tmp_path):
+    def test_several_heads(self, arch, overrides, heads, tmp_path):
         saved = randomise(architectures.create(arch, classes=7, **overrides))
-        path = tmp_path / f"model{ending}"
-        saved.save(path) if ending == ".keras" else saved.save_weights(path)
+        path = tmp_path / "model.keras"
+        saved.save(path)
         loaded = architectures.create(arch, weights=path, classes=4, **overrides)
         assert {name for name in weights_by_name(loaded) if "logits" in name} >= set(heads)
         assert_equal(loaded, saved, but=heads)
@@ -306,12 +328,16 @@ class TestFiles:
         saved.save(path) if ending == ".keras" else saved.save_weights(path)
         x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
         caffe = keras.applications.vgg16.preprocess_input
-        expected = computed(saved, x if before else caffe(x.copy()))
+        expected = predict(saved, x if before else caffe(x.copy()))
         for wanted in (None, True, False):
-            loaded = architectures.create("vgg16", weights=path, preprocessing=wanted, classes=classes, **small)
             prepares = before if wanted is None else wanted
+            if ending == ".weights.h5" and prepares != before:
+                with pytest.raises(ValueError, match=f"`preprocessing` is {before} in the file"):
+                    architectures.create("vgg16", weights=path, preprocessing=wanted, classes=classes, **small)
+                continue
+            loaded = architectures.create("vgg16", weights=path, preprocessing=wanted, classes=classes, **small)
             assert ("preprocess" in {layer.name for layer in loaded.layers}) == prepares
-            found = computed(loaded, x if prepares else caffe(x.copy()))
+            found = predict(loaded, x if prepares else caffe(x.copy()))
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
     @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
@@ -319,7 +345,7 @@ class TestFiles:
         path = tmp_path / f"model{ending}"
         path.write_bytes(b"nothing")
         for arch in ("vgg16", "resnet_tiny"):
-            with pytest.raises(ValueError, match=f"`weights` must be a file that Keras saved of {arch}; got"):
+            with pytest.raises(ValueError, match=f"`weights` must be a file saved by Keras for {arch}; got"):
                 architectures.create(arch, weights=path)
 
     def test_a_damaged_keras_file(self, tmp_path):
@@ -345,7 +371,7 @@ class TestFiles:
             (tmp_path / f"{name}.keras").write_bytes(content)
             with pytest.raises(
                 ValueError,
-                match=rf"^`weights` must be a file that Keras saved of resnet_tiny; got '.*{name}.keras' \(.+",
+                match=rf"^`weights` must be a file saved by Keras for resnet_tiny; got '.*{name}.keras' \(.+",
             ):
                 architectures.create("resnet_tiny", weights=tmp_path / f"{name}.keras")
 
@@ -353,7 +379,7 @@ class TestFiles:
         path = save(architectures.create("resnet_tiny"), tmp_path / "a.weights.h5")
         path.write_bytes(path.read_bytes()[:-1000])
         with pytest.raises(
-            ValueError, match=r"^`weights` must be a file that Keras saved of resnet_tiny; got '.*truncat"
+            ValueError, match=r"^`weights` must be a file saved by Keras for resnet_tiny; got '.*truncat"
         ):
             architectures.create("resnet_tiny", weights=path)
 
@@ -366,7 +392,7 @@ class TestFiles:
             path = save(saved, tmp_path / "model.h5")
             with pytest.raises(
                 ValueError,
-                match=rf"^`weights` must be a file that keras.applications has of mobilenet_025; got '.*\(.*{cause}",
+                match=rf"^`weights` must be a file of keras.applications for mobilenet_025; got '.*\(.*{cause}",
             ):
                 architectures.create("mobilenet_025", weights=path, **options)
 
@@ -380,7 +406,6 @@ class TestFiles:
         architectures.port_from_keras(expected, theirs, skip=new)
         assert_equal(loaded, expected, but=new)
 
-    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
     @pytest.mark.parametrize(
         ("arch", "before", "after", "new"),
         [
@@ -399,21 +424,20 @@ class TestFiles:
             ("lenet_tiny", {}, {"classes": 0}, []),
         ],
     )
-    def test_a_head_of_another_kind(self, arch, before, after, new, ending, tmp_path):
+    def test_a_head_of_another_kind(self, arch, before, after, new, tmp_path):
         saved = randomise(architectures.create(arch, **before))
-        loaded = architectures.create(arch, weights=save(saved, tmp_path / f"model{ending}"), **after)
+        loaded = architectures.create(arch, weights=save(saved, tmp_path / "model.keras"), **after)
         held, found = weights_by_name(saved), weights_by_name(loaded)
         body = weights_by_name(architectures.create(arch, classes=0)).keys()
         assert body <= held.keys() & found.keys()
         taken = {name for name in held.keys() & found.keys() if np.array_equal(held[name][0], found[name][0])}
         assert taken == (held.keys() & found.keys()) - set(new)
 
-    @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
-    def test_a_trained_head_that_does_not_fit_is_not_left_out(self, ending, tmp_path):
-        path = save(architectures.create("mobilenet_tiny"), tmp_path / f"model{ending}")
+    def test_a_trained_head_that_does_not_fit_is_not_left_out(self, tmp_path):
+        path = save(architectures.create("mobilenet_tiny"), tmp_path / "model.keras")
         with pytest.raises(
             ValueError,
-            match=r"`weights` don't fit mobilenet_tiny as it is built: layer logits needs a kernel of .*`skip=`",
+            match=r"`weights` do not fit mobilenet_tiny as it is configured: layer logits needs a kernel of .*`skip=`",
         ):
             architectures.create("mobilenet_tiny", weights=path, pooling="flatten")
 
@@ -421,7 +445,8 @@ class TestFiles:
         (tmp_path / "model.h5").write_bytes(b"")
         for weights in ("imagenet", tmp_path / "model.h5"):
             with pytest.raises(
-                ValueError, match=r"`weights` of keras.applications are for its own networks; resnet20 is"
+                ValueError,
+                match=r"`weights` must be a .keras or .weights.h5 file for resnet20, which is not in keras.app",
             ):
                 architectures.create("resnet20", weights=weights)
 
@@ -468,7 +493,7 @@ class TestImagenet:
     def test_another_stem_does_not_fit(self, fetched):
         with pytest.raises(
             ValueError,
-            match=r"^`weights` don't fit resnet50 as it is built: layer stem_conv needs a kernel of shape "
+            match=r"^`weights` do not fit resnet50 as it is configured: layer stem_conv needs a kernel of shape "
             r"\(3, 3, 3, 64\); got one of shape \(7, 7, 3, 64\) \(`copy_weights`, or `port_from_keras` .*`skip=`",
         ):
             architectures.create("resnet50", weights="imagenet", stem=kb.stem.cifar, input_shape=(32, 32, 3))
@@ -485,18 +510,17 @@ class TestPort:
         y = layers.BatchNormalization(name="conv_norm")(y) if bias_then == "norm" else y
         return keras.Model(inputs, y, name="ours"), theirs
 
-    class Family:
-        @staticmethod
-        def keras_names(names, keras_model):
-            return {"conv": "theirs_conv", "conv_norm": "theirs_bn"}
+    @staticmethod
+    def keras_names(names, keras_model):
+        return {"conv": "theirs_conv", "conv_norm": "theirs_bn"}
 
     @pytest.mark.parametrize("use_bias", [False, True])
     def test_a_bias_goes_into_the_mean_and_a_missing_scale_is_one(self, use_bias):
         ours, theirs = self.two("norm", use_bias)
         randomise(theirs)
-        porting.port(ours, theirs, [self.Family])
+        porting.port(ours, theirs, self.keras_names)
         x = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype("float32")
-        np.testing.assert_allclose(computed(ours, x), computed(theirs, x), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(predict(ours, x), predict(theirs, x), rtol=1e-5, atol=1e-5)
 
     def test_a_network_that_prepares_its_images_takes_red_green_and_blue(self):
         theirs = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
@@ -510,9 +534,9 @@ class TestPort:
     def test_a_bias_with_nowhere_to_go(self):
         ours, theirs = self.two("nothing")
         with pytest.raises(
-            ValueError, match="layer conv of `ours` has no bias, and no normalisation that takes one in"
+            ValueError, match="layer conv of `ours` has no bias, and no batch normalisation to absorb one"
         ):
-            porting.port(ours, theirs, [self.Family])
+            porting.port(ours, theirs, self.keras_names)
 
     @pytest.mark.parametrize("size", [1, 3])
     def test_a_pooling_in_place_of_the_stride_of_a_single_tap(self, size):
@@ -525,11 +549,11 @@ class TestPort:
             with pytest.raises(
                 ValueError, match="layer conv of `ours` has stride 2; got one of stride 1, theirs_conv of"
             ):
-                porting.port(ours, theirs, [self.Family])
+                porting.port(ours, theirs, self.keras_names)
             return
-        porting.port(ours, theirs, [self.Family])
+        porting.port(ours, theirs, self.keras_names)
         x = np.random.default_rng(0).normal(size=(2, 5, 5, 2)).astype("float32")
-        np.testing.assert_allclose(computed(ours, x), computed(theirs, x), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(predict(ours, x), predict(theirs, x), rtol=1e-5, atol=1e-5)
 
     def test_what_is_no_model(self):
         model = architectures.create("resnet_tiny")
@@ -546,8 +570,8 @@ class TestPort:
     @pytest.mark.parametrize(
         ("arch", "constructor", "cause"),
         [
-            ("resnet50", "ResNet101", "layers without a place in `resnet50`: conv4_block7_1_conv"),
-            ("vgg16", "VGG19", "layers without a place in `vgg16`: block3_conv4, block4_conv4, block5_conv4$"),
+            ("resnet50", "ResNet101", "layers without a counterpart in `resnet50`: conv4_block7_1_conv"),
+            ("vgg16", "VGG19", "layers without a counterpart in `vgg16`: block3_conv4, block4_conv4, block5_conv4$"),
             (
                 "resnet50_v1_5",
                 "ResNet50",
@@ -584,7 +608,7 @@ def test_numbered_layers_in_the_order_they_were_made():
     x = inputs = keras.Input((4,))
     for name in ("dense_9", "dense_11", "dense_10", "dense_a", "other"):
         x = layers.Dense(4, name=name)(x)
-    assert porting.numbered(keras.Model(inputs, x), layers.Dense, "dense") == ["dense_9", "dense_10", "dense_11"]
+    assert names.numbered(keras.Model(inputs, x), layers.Dense, "dense") == ["dense_9", "dense_10", "dense_11"]
 
 
 MODULES = {
@@ -654,7 +678,9 @@ class TestPreprocessing:
 
         small = {"input_shape": (32, 32, 3), "depths": (1, 1), "widths": (8, 16), "stem_filters": 8, "stem": stem}
         architectures.create("resnet50", preprocessing=True, **small).save(tmp_path / "model.keras")
-        with pytest.raises(ValueError, match="another order of colours: they go into stem_sep, which is no plain conv"):
+        with pytest.raises(
+            ValueError, match="another order of the channels: its first layer, stem_sep, is not an ordinary conv"
+        ):
             architectures.create("resnet50", preprocessing=False, weights=tmp_path / "model.keras", **small)
 
     def test_in_front_of_a_network_without_weights(self):
@@ -666,5 +692,5 @@ class TestPreprocessing:
             architectures.create("resnet20", preprocessing=True)
 
     def test_three_colours_only(self):
-        with pytest.raises(ValueError, match=r"images of three colours; got inputs of shape \(None, 64, 64, 1\)"):
+        with pytest.raises(ValueError, match=r"unless images have 3 channels; got shape \(None, 64, 64, 1\)"):
             architectures.create("resnet50", input_shape=(64, 64, 1), preprocessing=True)

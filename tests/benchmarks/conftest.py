@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -75,3 +76,16 @@ def rows(sections):
         return section.rows
 
     return read
+
+
+@pytest.fixture
+def fake_backend(monkeypatch):
+    """`fake_backend("torch", module)`: Keras's backend is this module."""
+
+    def install(name, module):
+        monkeypatch.setattr(keras.backend, "backend", lambda: name)
+        monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    return install

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import architectures
-from tests.benchmarks.losses import CASES
-from tests.process import python
+from tests.support.losses import CASES
+from tests.support.process import python
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def losses(tmp_path_factory):
         if importlib.util.find_spec(backend) is None:
             pytest.skip(f"{backend} is not installed")
         if backend not in known:
-            answer = python("-m", "tests.benchmarks.losses", folder, KERAS_BACKEND=backend)
+            answer = python("-m", "tests.support.losses", folder, KERAS_BACKEND=backend)
             assert answer.returncode == 0, answer.stderr
             known[backend] = json.loads(answer.stdout.splitlines()[-1])
         return known[backend]

@@ -15,8 +15,8 @@ from benchmarks.records import identity
 from benchmarks.reporting import significance
 from benchmarks.terminal import console
 from benchmarks.terminal.errors import UsageError
-from tests.benchmarks import made
-from tests.process import python
+from tests.support import records as made
+from tests.support.process import python
 
 scipy_stats = pytest.importorskip("scipy.stats")
 

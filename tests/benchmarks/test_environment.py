@@ -1,13 +1,15 @@
-"""What a record tells of the machine: independent of the harness's own way to ask."""
+"""The environment in a record, compared with other sources than the harness uses."""
 
 import builtins
 import json
 import multiprocessing
+import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import keras
 import numpy as np
@@ -18,14 +20,15 @@ from benchmarks.measure import environment
 
 def test_the_environment_tells_device_processor_versions_and_command(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/train.py", "--arch=lenet", "--seed=3"])
+    before = datetime.now(UTC)
     told = json.loads(json.dumps(environment.collect(), allow_nan=False))
     assert set(told) == {
-        "time", "device", "device_count", "driver", "cuda", "tf32", "cpu", "cpu_cores", "memory_bytes", "platform",
-        "python", "versions", "commit", "commit_is_changed", "command",
+        "time", "device", "device_count", "driver", "cuda", "tf32", "cpu", "cpu_cores", "cpu_flags", "memory_bytes",
+        "kernel", "platform", "python", "versions", "commit", "commit_is_changed", "command",
     }  # fmt: skip
     time = datetime.fromisoformat(told["time"])
     assert time.tzinfo is not None
-    assert abs(datetime.now(UTC) - time) < timedelta(minutes=1)
+    assert before.replace(microsecond=0) <= time <= datetime.now(UTC)
     assert told["versions"]["keras"] == keras.__version__
     assert told["versions"]["numpy"] == np.__version__
     assert keras.backend.backend() in told["versions"]
@@ -96,3 +99,43 @@ def test_without_proc_there_is_still_a_processor(monkeypatch):
     monkeypatch.setattr("pathlib.Path.read_text", fails)
     monkeypatch.setattr(builtins, "open", fails)
     assert environment.cpu()
+    assert environment.cpu_flags() == []
+
+
+X86 = """processor\t: 0
+model name\t: Abacus 9 @ 3.0GHz
+flags\t\t: fpu sse sse2 ssse3 fma sse4_1 sse4_2 avx f16c avx2 avx512f avx512_bf16 amx_tile amx_int8 avx_vnni
+vmx flags\t: avx512_of_another_line
+processor\t: 1
+model name\t: another
+flags\t\t: avx512_of_another_processor
+"""
+ARM = """processor\t: 0
+Features\t: fp asimd aes crc32 asimdhp sve sve2 i8mm bf16
+CPU part\t: 0xd4f
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "flags"),
+    [
+        (X86, "Abacus 9 @ 3.0GHz", "amx_int8 amx_tile avx avx2 avx512_bf16 avx512f avx_vnni f16c fma sse4_2"),
+        (ARM, platform.processor() or platform.machine(), "asimd asimdhp bf16 i8mm sve sve2"),
+    ],
+    ids=["x86", "ARM"],
+)
+def test_the_first_processor_and_its_instruction_sets(monkeypatch, tmp_path, text, name, flags):
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(environment, "CPUINFO", tmp_path / "cpuinfo")
+    assert environment.cpu() == name
+    assert environment.cpu_flags() == flags.split()
+
+
+@pytest.mark.skipif(shutil.which("lscpu") is None or sys.platform != "linux", reason="there is no lscpu")
+def test_lscpu_names_the_same_processor():
+    env = {**os.environ, "LC_ALL": "C"}
+    told = subprocess.run(["lscpu"], capture_output=True, text=True, check=True, env=env).stdout
+    assert environment.cpu() in told
+    assert set(environment.cpu_flags()) <= set(told.split())
+    kernel = subprocess.run(["uname", "-r"], capture_output=True, text=True, check=True).stdout.strip()
+    assert environment.machine()["kernel"] == kernel

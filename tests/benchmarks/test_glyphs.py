@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.data import glyphs
-from tests.process import python
+from tests.support.process import python
 
 MONO, COLOUR = (28, 28, 1), (32, 32, 3)
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from benchmarks import records
-from benchmarks.measure import environment, largest
+from benchmarks import backends, records
+from benchmarks.measure import largest
 from benchmarks.terminal.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -373,6 +374,7 @@ flags.DEFINE_string("batch_size", "64", "")
 flags.DEFINE_string("out", None, "")
 flags.DEFINE_integer("fits", 0, "")
 flags.DEFINE_integer("memory_bytes", None, "")
+flags.DEFINE_string("fifo", None, "")
 flags.DEFINE_integer("steps", 50, "")
 flags.DEFINE_integer("warmup_steps", None, "")
 flags.DEFINE_bool("peak", True, "")
@@ -385,6 +387,10 @@ def main():
         print("asked")
         largest.hand_over(16, 1000, {**row, "steps": FLAGS.steps}, FLAGS.out)
     size = int(FLAGS.batch_size)
+    if FLAGS.fifo:  # open as long as the trial runs
+        with open(FLAGS.fifo, "w") as fifo:
+            print("started", file=fifo, flush=True)
+            time.sleep(600)
     if FLAGS.memory_bytes:
         held = b"1" * (size * 2**20)
         time.sleep(60 if size >= 180 else 0.1)
@@ -408,15 +414,12 @@ def checkout(tmp_path):
     shutil.copytree(ROOT / "benchmarks", package, ignore=shutil.ignore_patterns("results", "__pycache__"))
     (package / "throughput.py").write_text(SCRIPT)
 
-    def run(*arguments):
-        return subprocess.run(
+    def run(*arguments, start=subprocess.run, **options):
+        return start(
             [sys.executable, "-m", "benchmarks.throughput", *arguments],
             cwd=package.parent,
             env={**os.environ, "PYTHONPATH": "", "PYTHONUNBUFFERED": ""},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
+            **options or {"capture_output": True, "text": True, "timeout": 300, "check": False},
         )
 
     return run
@@ -459,6 +462,22 @@ def test_where_nothing_fits_the_script_ends_with_one_line(checkout):
     assert done.stderr == "error: --batch_size=max: not even one example fits in memory\n"
 
 
+def test_a_killed_search_leaves_no_trial(checkout, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        search = checkout("--batch_size=max", f"--fifo={tmp_path}/fifo", start=subprocess.Popen, stdout=subprocess.PIPE)
+        with search:
+            assert select.select([reader], [], [], 120)[0]
+            assert os.read(reader, 100) == b"started\n"
+            search.kill()
+        # The end of the file: no process has it open any more.
+        assert select.select([reader], [], [], 120)[0]
+        assert os.read(reader, 100) == b""
+    finally:
+        os.close(reader)
+
+
 # The real script, on Keras's backend.
 
 
@@ -478,7 +497,7 @@ def test_a_real_batch_that_fits(real):
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.skipif(environment.device() != "CPU", reason="a GPU's driver takes main memory of its own")
+@pytest.mark.skipif(backends.current().device_name() != "CPU", reason="a GPU's driver takes main memory of its own")
 def test_a_real_batch_that_main_memory_does_not_hold(real):
     assert real(16, 2**31)
     assert not real(300_000, 2**31)

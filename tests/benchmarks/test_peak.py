@@ -13,28 +13,32 @@ from types import SimpleNamespace
 import keras
 import pytest
 
+from benchmarks.backends import base
 from benchmarks.measure import peak
-from tests.process import python
+from benchmarks.terminal.errors import UsageError
+from tests.support.process import python
 
 PROBE = """
 import contextlib, json
 from dataclasses import asdict, replace
 import keras, numpy as np
-from benchmarks.measure import meters, peak
+from benchmarks import backends
+from benchmarks.backends import base
+from benchmarks.measure import peak
 
 def numpy(x):
     return np.array(keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")), copy=True)
 
-device = peak._device()
-told = {"is_cpu": device.scale is peak.CPU, "policies": {}}
-small = replace(device.scale, first_n=1024, long_seconds=0.0, array_bytes=2**24)
+workload = backends.current().workload()
+told = {"is_cpu": workload.scale is base.CPU, "policies": {}}
+small = replace(workload.scale, first_n=1024, long_seconds=0.0, array_bytes=2**24)
 for policy in ("float32", "mixed_bfloat16", "bfloat16", "mixed_float16"):
     seen = []
     def multiply(a, b):
-        c = device.multiply(a, b)
+        c = workload.multiply(a, b)
         seen[:] = a, b, c
         return c
-    result = peak.measure(policy, device=replace(device, scale=small, multiply=multiply))
+    result = peak.measure(policy, workload=replace(workload, scale=small, multiply=multiply))
     a, b, c = map(numpy, seen)
     told["policies"][policy] = {
         "result": asdict(result),
@@ -57,7 +61,7 @@ def address(x):
 x = peak._random((2**20,), "float32", 2)
 told["array"] = [list(x.shape), keras.backend.standardize_dtype(x.dtype)]
 before = numpy(x)
-sweep = device.sweeper(x)
+sweep = workload.sweeper(x)
 del x
 told["added_once"] = float(np.abs(numpy(sweep(1)) - before - 1).max())
 told["added"] = float(np.abs(numpy(sweep(3)) - before - 4).max())
@@ -73,8 +77,8 @@ if keras.backend.backend() == "torch":
     keras.ops.matmul = spy
     operand = peak._random((512, 512), "float32", 0)
     for tf32 in (False, True):
-        meters.may_use_tf32 = lambda: tf32
-        device.multiply(operand, operand)
+        backends.BACKENDS["torch"].may_use_tf32 = lambda self: tf32
+        workload.multiply(operand, operand)
     told["precision"].append(torch.get_float32_matmul_precision())
 print(json.dumps(told))
 """
@@ -145,11 +149,11 @@ class FakeDevice:
     def __init__(self, *, product=lambda n, run: n**3 / 2**33, one_pass=lambda size, run: size / 2**33):
         self.now, self._product, self._one_pass = 0.0, product, one_pass
         self.products, self.sizes, self.passes = Counter(), Counter(), []
-        scale = peak.Scale(first_n=512, long_seconds=0.5, array_bytes=2**28, passes=4)
-        self.device = peak.Device(scale, self._multiply, self._sweeper)
+        scale = base.Scale(first_n=512, long_seconds=0.5, array_bytes=2**28, passes=4)
+        self.workload = base.Workload(scale, self._multiply, self._sweeper)
 
     def measure(self, policy="float32"):
-        return peak.measure(policy, clock=lambda: self.now, device=self.device)
+        return peak.measure(policy, clock=lambda: self.now, workload=self.workload)
 
     def _multiply(self, a, b):
         assert a.shape == b.shape == (a.shape[0], a.shape[0])
@@ -192,7 +196,7 @@ def test_fake_rates_are_two_flops_a_multiply_add_and_bytes_read_plus_written():
 )
 def test_fake_products_grow_until_one_takes_long(long_seconds, sizes):
     fake = FakeDevice()
-    fake.device = replace(fake.device, scale=replace(fake.device.scale, long_seconds=long_seconds))
+    fake.workload = replace(fake.workload, scale=replace(fake.workload.scale, long_seconds=long_seconds))
     fake.measure()
     assert fake.products == dict.fromkeys(sizes, peak.TRIALS + 1)
 
@@ -265,7 +269,7 @@ def test_random_numbers_fill_the_whole_shape(shape, block):
     assert (x != other).all()
 
 
-@pytest.mark.parametrize("scale", [peak.CPU, peak.ACCELERATOR])
+@pytest.mark.parametrize("scale", [base.CPU, base.ACCELERATOR])
 def test_scales_are_whole_blocks_and_beyond_caches(scale):
     assert scale.first_n % peak.BLOCK == 0
     assert scale.array_bytes % (4 * peak.BLOCK) == 0
@@ -274,5 +278,5 @@ def test_scales_are_whole_blocks_and_beyond_caches(scale):
 
 def test_no_peak_is_made_up_for_another_backend(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "openvino")
-    with pytest.raises(NotImplementedError, match="openvino"):
+    with pytest.raises(UsageError, match="KERAS_BACKEND=openvino: pass --nopeak"):
         peak.measure("float32")

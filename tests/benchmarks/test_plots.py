@@ -10,8 +10,8 @@ import pytest
 from benchmarks import records
 from benchmarks.measure import stats
 from benchmarks.reporting import plots, summary
-from tests.benchmarks.made import failed, large_set, record, trained
-from tests.process import ROOT
+from tests.support.process import ROOT
+from tests.support.records import failed, large_set, record, trained
 
 RECORDS = ROOT / "benchmarks" / "results" / "two_cores.jsonl"
 

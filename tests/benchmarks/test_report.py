@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from benchmarks.reporting import document, page
-from tests.benchmarks.made import compared, failed, record, trained
-from tests.process import ROOT, python, start
+from tests.support.process import ROOT, python, start
+from tests.support.records import compared, failed, record, trained
 
 RECORDS = ROOT / "benchmarks" / "results" / "two_cores.jsonl"
 MARKS = "<!-- results -->", "<!-- end of results -->"

@@ -13,8 +13,8 @@ from benchmarks import tasks
 from benchmarks.data import Dataset
 from benchmarks.tasks import Classification, Pairs, Synthetic
 from benchmarks.terminal.errors import UsageError
-from tests.architectures.daily import DEEP, LARGE
-from tests.process import python
+from tests.support.networks import DEEP, LARGE
+from tests.support.process import python
 
 
 def array(x):

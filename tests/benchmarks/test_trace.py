@@ -1,4 +1,4 @@
-"""The profile: where it is written, whose operations it names, and what is told before anything runs."""
+"""The profile: where it is written, which operations it names, and what is refused before anything runs."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import keras
 import pytest
 
 import architectures
-from benchmarks import engines
+from benchmarks import backends, engines
 from benchmarks.measure import trace
 from benchmarks.tasks import Classification
 from benchmarks.terminal.errors import UsageError
@@ -67,14 +67,15 @@ def test_of_compiled_steps_no_operations_are_told(small, tmp_path):
 @of_tensorflow
 @pytest.mark.parametrize(("block", "steps"), [(1, 1), (3, 3), (64, 5)])
 def test_a_few_steps_of_one_block_are_profiled(monkeypatch, tmp_path, block, steps):
-    ran, divided = [], []
-    monkeypatch.setattr(trace, "_longest", lambda profile, steps: divided.append(steps))
-    trace.write(str(tmp_path), SimpleNamespace(block=block, jit=False, run=ran.append))
-    assert ran == divided == [steps]
+    ran = []
+    monkeypatch.setattr(type(backends.current()), "operation_ms", lambda self, folder: {"Conv2D": 30.0, "Add": 60.0})
+    longest = trace.write(str(tmp_path), SimpleNamespace(block=block, jit=False, run=ran.append))
+    assert ran == [steps]
+    assert list(longest.items()) == [("Add", 60 / steps), ("Conv2D", 30 / steps)]
 
 
 @of_tensorflow
-def test_times_are_summed_by_kind_and_divided_by_steps(tmp_path):
+def test_times_are_summed_by_kind(tmp_path):
     protobuf = pytest.importorskip("tensorflow.tsl.profiler.protobuf.xplane_pb2")
     space = protobuf.XSpace()
     # Two threads, whose milliseconds are summed; names without a kind are those of the calls around the operations.
@@ -92,13 +93,27 @@ def test_times_are_summed_by_kind_and_divided_by_steps(tmp_path):
         line = plane.lines.add()
         for index, milliseconds in thread:
             line.events.add(metadata_id=index, duration_ps=int(milliseconds * 1e9))
-    path = tmp_path / "machine.xplane.pb"
+    path = tmp_path / "plugins" / "profile" / "2026" / "machine.xplane.pb"
+    path.parent.mkdir(parents=True)
     path.write_bytes(space.SerializeToString())
-    longest = trace._longest(path, 4)
-    assert longest == {"Conv2D": 2.0, "MatMul": pytest.approx(1.75 / 4, abs=1e-3)}
-    assert list(longest) == ["Conv2D", "MatMul"]
+    assert backends.current().operation_ms(tmp_path) == {"Conv2D": 8.0, "MatMul": pytest.approx(1.75)}
     path.write_bytes(protobuf.XSpace().SerializeToString())
-    assert trace._longest(path, 4) is None
+    assert backends.current().operation_ms(tmp_path) == {}
+
+
+@of_tensorflow
+def test_without_operations_there_is_no_table(monkeypatch, tmp_path):
+    for answer in ({}, None):
+        monkeypatch.setattr(type(backends.current()), "operation_ms", lambda self, folder, answer=answer: answer)
+        assert trace.write(str(tmp_path), SimpleNamespace(block=1, jit=False, run=lambda steps: None)) is None
+
+
+@of_tensorflow
+def test_only_the_longest_operations_are_kept(monkeypatch, tmp_path):
+    every = {f"Op{i}": float(i) for i in range(100)}
+    monkeypatch.setattr(type(backends.current()), "operation_ms", lambda self, folder: every)
+    longest = trace.write(str(tmp_path), SimpleNamespace(block=1, jit=False, run=lambda steps: None))
+    assert list(longest) == [f"Op{i}" for i in range(99, 99 - trace.LONGEST, -1)]
 
 
 @profiled

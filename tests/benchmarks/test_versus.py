@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from tests.process import start
+from tests.support.process import start
 
 SHORT = ("--arch=mlp_tiny", "--dataset=synthetic", "--batch_size=4", "--steps=1", "--nopeak", "--peer=fit")
 VERSUS = ("-m", "benchmarks.versus", *SHORT)

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from tests.support.models import predict
+from tests.support.weights import randomise
+
 
 @pytest.fixture(autouse=True)
 def _settings_put_back():
@@ -28,24 +31,14 @@ def numbers():
 def scramble():
     """Gives every weight of a model its own random value, so that no γ of 1 or β of 0 hides a mistake."""
 
-    def set_weights(model, seed=0):
-        rng = np.random.default_rng(seed)
-        model.set_weights([rng.uniform(0.5, 1.5, size=weight.shape) for weight in model.weights])
-        return model
-
-    return set_weights
+    return randomise
 
 
 @pytest.fixture
 def evaluate():
     """`evaluate(model, a, b)` is the model's output as a NumPy array, or a list of them."""
 
-    def run(model, *values, training=False):
-        y = model(values[0] if len(values) == 1 else list(values), training=training)
-        arrays = [ops.convert_to_numpy(ops.cast(t, "float32")) for t in (y if isinstance(y, list) else [y])]
-        return arrays if isinstance(y, list) else arrays[0]
-
-    return run
+    return predict
 
 
 @pytest.fixture

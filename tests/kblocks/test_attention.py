@@ -10,6 +10,7 @@ from keras import layers
 
 from kblocks import attention, mobile, residual, style
 from kblocks.style import RELU_BN, SWISH_BN
+from tests.support.numpy_layers import relu, sigmoid
 
 UNITS = [residual.basic, residual.bottleneck, residual.preact_basic, residual.preact_bottleneck]
 
@@ -19,15 +20,11 @@ def model_of(channels=6, **options):
     return keras.Model(x, attention.squeeze_excite(x, name="se", **options))
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 @pytest.mark.parametrize(
     ("options", "act", "gate"),
     [
-        ({}, lambda x: np.maximum(x, 0), sigmoid),
-        ({"gate": style.hard_sigmoid}, lambda x: np.maximum(x, 0), lambda x: np.clip(x / 6 + 0.5, 0, 1)),
+        ({}, relu, sigmoid),
+        ({"gate": style.hard_sigmoid}, relu, lambda x: np.clip(x / 6 + 0.5, 0, 1)),
         ({"style": SWISH_BN}, lambda x: x * sigmoid(x), sigmoid),
         ({"style": SWISH_BN, "activation": style.tanh}, np.tanh, sigmoid),
     ],

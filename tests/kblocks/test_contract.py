@@ -38,15 +38,7 @@ from kblocks import (
 )
 from kblocks.densenet import dense_block, dense_layer, transition
 from kblocks.style import RELU_BN, Style
-
-OPS = {
-    "GetItem": "layer_scale takes one value of each image; no layer indexes",
-    "OnesLike": "layer_scale makes a constant of the batch's length; no layer makes constants",
-    "Split": "a tower called on the joint batch; no layer splits the batch axis",
-    "Sqrt": "euclidean; no layer and no activation takes a root",
-    "Rsqrt": "cosine, likewise",
-}
-"""The `keras.ops` that may stand in a graph, each with why there is no layer for it."""
+from tests.support.models import ALLOWED_OPS, operations, strangers
 
 
 def dense(x, name):
@@ -154,6 +146,13 @@ ROWS = [
         vector(10),
         # 2 × 1 positions are left of 9 × 7, and of 8 × 6.
         (4 * 128 + 256) + (2 * 128 * 1024 + 1024) + (1024 * 10 + 10),
+    ),
+    Row(
+        inception.branch,
+        {"convs": [("a", 2, 1), ("b", 3, (1, 5))], "stride": 2, "padding": "valid"},
+        (IMAGE,),
+        lambda h, w: (ceil(h / 2), ceil((w - 4) / 2), 3),
+        4 * 2 + 5 * 2 * 3 + 2 * (2 + 3),
     ),
     Row(
         inception.naive,
@@ -460,13 +459,6 @@ def values(row, numbers, h=None, w=None, batch=2):
     return [numbers(batch, *fill(shape, h, w), seed=i) for i, shape in enumerate(row.inputs)]
 
 
-def operations(model):
-    for operation in model.operations:
-        yield operation
-        if isinstance(operation, keras.Model):
-            yield from operations(operation)
-
-
 def layer_names(model):
     """The names of all layers, those of nested models included."""
     found = [operation for operation in operations(model) if isinstance(operation, layers.Layer)]
@@ -577,17 +569,6 @@ def test_no_default_prefix_shares_a_counter_with_keras(monkeypatch):
     assert not prefixes & taken
 
 
-def strangers(model):
-    """The operations of a graph that are no stock layer and not in the list."""
-    found = []
-    for operation in operations(model):
-        stock = type(operation).__module__.startswith("keras.")
-        listed = isinstance(operation, layers.Layer) or type(operation).__name__ in OPS
-        if not stock or not listed or isinstance(operation, layers.Lambda):
-            found.append(operation)
-    return found
-
-
 @over(ROWS)
 def test_only_stock_layers_and_listed_operations(row):
     assert not strangers(build(row))
@@ -595,7 +576,7 @@ def test_only_stock_layers_and_listed_operations(row):
 
 def test_every_listed_operation_is_needed():
     used = {type(operation).__name__ for row in ROWS for operation in operations(build(row))}
-    assert not set(OPS) - used
+    assert not ALLOWED_OPS.keys() - used
 
 
 def test_a_subclass_a_lambda_and_an_unlisted_operation_would_be_found():
@@ -606,7 +587,7 @@ def test_a_subclass_a_lambda_and_an_unlisted_operation_would_be_found():
     y = ops.tanh(layers.Lambda(lambda t: t, output_shape=(4,))(Own(4)(x)))
     inner = keras.Model(x, y)
     z = keras.Input((4,))
-    assert [type(o).__name__ for o in strangers(keras.Model(z, inner(z)))] == ["Own", "Lambda", "Tanh"]
+    assert strangers(keras.Model(z, inner(z))) == ["Own", "Lambda", "Tanh"]
 
 
 @over(ROWS)

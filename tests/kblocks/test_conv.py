@@ -11,52 +11,10 @@ from keras import ops
 
 from kblocks import conv, mlp
 from kblocks.style import RELU, RELU_BN, Style, activation, linear, relu
+from tests.support import numpy_layers
 
 SYMMETRIC = replace(RELU_BN, padding="symmetric")
 VALID = replace(RELU_BN, padding="valid")
-
-
-def slide(x, kernel, stride=1, dilation=1):
-    """Sum over the taps of a kernel `(rows, columns, in, out)`, without padding."""
-    rows, columns = kernel.shape[:2]
-    h = (x.shape[1] - dilation * (rows - 1) - 1) // stride + 1
-    w = (x.shape[2] - dilation * (columns - 1) - 1) // stride + 1
-    y = 0
-    for i in range(rows):
-        for j in range(columns):
-            top, left = i * dilation, j * dilation
-            taps = x[:, top : top + (h - 1) * stride + 1 : stride, left : left + (w - 1) * stride + 1 : stride]
-            y = y + taps @ kernel[i, j]
-    return y
-
-
-def padded(x, k, stride=1, dilation=1):
-    """The padding "same": as little as `ceil(size / stride)` windows need, the odd one below and to the right."""
-    pads = []
-    for size, side in zip(x.shape[1:3], k if isinstance(k, tuple) else (k, k), strict=True):
-        span = dilation * (side - 1) + 1
-        total = max((ceil(size / stride) - 1) * stride + span - size, 0)
-        pads.append((total // 2, total - total // 2))
-    return np.pad(x, [(0, 0), *pads, (0, 0)])
-
-
-def diagonal(kernel):
-    """The full kernel `(k, k, in, in · m)` that does what a depthwise one `(k, k, in, m)` does."""
-    k, _, width, m = kernel.shape
-    full = np.zeros((k, k, width, width * m), "float32")
-    for c in range(width):
-        full[:, :, c, c * m : (c + 1) * m] = kernel[:, :, c]
-    return full
-
-
-def norm(layer, x, epsilon=1e-5):
-    gamma, beta, mean, variance = (ops.convert_to_numpy(weight) for weight in layer.weights)
-    return (x - mean) / np.sqrt(variance + epsilon) * gamma + beta
-
-
-def act(x):
-    # Nothing but a plain ReLU; the scrambled weights make values of both signs.
-    return np.maximum(x, 0)
 
 
 def model_of(scramble, function, *arguments, channels=4, **options):
@@ -71,7 +29,7 @@ def model_of(scramble, function, *arguments, channels=4, **options):
 def test_conv(kernel_size, stride, numbers, evaluate, scramble):
     model, (kernel,) = model_of(scramble, conv.conv, 6, kernel_size, stride=stride)
     data = numbers(2, 9, 7, 4)
-    expected = slide(padded(data, kernel_size, stride), kernel, stride)
+    expected = numpy_layers.conv(data, kernel, stride)
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -81,19 +39,19 @@ def test_conv_of_rows_and_columns(sides, stride, dilation, numbers, evaluate, sc
     model, (kernel,) = model_of(scramble, conv.conv, 6, sides, stride=stride, dilation=dilation)
     assert kernel.shape == (*sides, 4, 6)
     data = numbers(2, 9, 7, 4)
-    expected = slide(padded(data, sides, stride, dilation), kernel, stride, dilation)
+    expected = numpy_layers.conv(data, kernel, stride, dilation=dilation)
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("sides", "pads"), [((1, 3), (0, 1)), ((5, 3), (2, 1)), ([3, 1], (1, 0))])
-def test_rows_and_columns_padded_symmetrically_and_not_at_all(sides, pads, numbers, evaluate, scramble):
+@pytest.mark.parametrize("sides", [(1, 3), (5, 3), [3, 1]])
+def test_rows_and_columns_padded_symmetrically_and_not_at_all(sides, numbers, evaluate, scramble):
     # At even sizes, where "same" is not symmetric.
     x = keras.Input((8, 6, 4))
     data = numbers(2, 8, 6, 4)
-    for style, before in ((SYMMETRIC, pads), (VALID, (0, 0))):
+    for style in (SYMMETRIC, VALID):
         model = scramble(keras.Model(x, conv.conv(x, 6, sides, stride=2, style=style, name="probe")))
         kernel = ops.convert_to_numpy(model.get_layer("probe").kernel)
-        expected = slide(np.pad(data, [(0, 0), *((pad, pad) for pad in before), (0, 0)]), kernel, 2)
+        expected = numpy_layers.conv(data, kernel, 2, padding=style.padding)
         np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -114,7 +72,7 @@ def test_orders_take_rows_and_columns(order, scramble):
 def test_conv_dilated(dilation, numbers, evaluate, scramble):
     model, (kernel,) = model_of(scramble, conv.conv, 6, 3, dilation=dilation)
     data = numbers(2, 9, 7, 4)
-    expected = slide(padded(data, 3, 1, dilation), kernel, 1, dilation)
+    expected = numpy_layers.conv(data, kernel, 1, dilation=dilation)
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -122,8 +80,7 @@ def test_conv_in_groups(numbers, evaluate, scramble):
     model, (kernel,) = model_of(scramble, conv.conv, 6, 3, groups=2)
     data = numbers(2, 9, 7, 4)
     assert kernel.shape == (3, 3, 2, 6)
-    full = padded(data, 3)
-    halves = [slide(full[..., :2], kernel[..., :3]), slide(full[..., 2:], kernel[..., 3:])]
+    halves = [numpy_layers.conv(data[..., :2], kernel[..., :3]), numpy_layers.conv(data[..., 2:], kernel[..., 3:])]
     np.testing.assert_allclose(evaluate(model, data), np.concatenate(halves, -1), rtol=1e-4, atol=1e-4)
 
 
@@ -131,14 +88,14 @@ def test_conv_in_groups(numbers, evaluate, scramble):
 def test_depthwise_conv(stride, numbers, evaluate, scramble):
     model, (kernel,) = model_of(scramble, conv.depthwise_conv, 3, stride=stride, multiplier=2)
     data = numbers(2, 9, 7, 4)
-    expected = slide(padded(data, 3, stride), diagonal(kernel), stride)
+    expected = numpy_layers.depthwise(data, kernel, stride)
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_separable_conv(numbers, evaluate, scramble):
     model, (depthwise, pointwise) = model_of(scramble, conv.separable_conv, 6, 3, stride=2, multiplier=2)
     data = numbers(2, 9, 7, 4)
-    expected = slide(padded(data, 3, 2), diagonal(depthwise), 2) @ pointwise[0, 0]
+    expected = numpy_layers.depthwise(data, depthwise, 2) @ pointwise[0, 0]
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -146,31 +103,31 @@ def test_separable_conv(numbers, evaluate, scramble):
 def test_orders(order, numbers, evaluate, scramble):
     model, (kernel,) = model_of(scramble, getattr(conv, order), 6, 3, stride=2)
     data = numbers(2, 9, 7, 4)
-    layer = model.get_layer("probe_norm")
+    net = numpy_layers.Numpy(model)
 
     def convolve(x):
-        return slide(padded(x, 3, 2), kernel, 2)
+        return numpy_layers.conv(x, kernel, 2)
 
     expected = {
-        "conv_norm": lambda: norm(layer, convolve(data)),
-        "conv_norm_act": lambda: act(norm(layer, convolve(data))),
-        "norm_act_conv": lambda: convolve(act(norm(layer, data))),
+        "conv_norm": lambda: net.norm(convolve(data), "probe_norm"),
+        "conv_norm_act": lambda: numpy_layers.relu(net.norm(convolve(data), "probe_norm")),
+        "norm_act_conv": lambda: convolve(numpy_layers.relu(net.norm(data, "probe_norm"))),
     }[order]()
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_depthwise_norm_act(numbers, evaluate, scramble):
-    model, (kernel,) = model_of(scramble, conv.depthwise_norm_act, 3, stride=2)
+    model, _ = model_of(scramble, conv.depthwise_norm_act, 3, stride=2)
     data = numbers(2, 9, 7, 4)
-    expected = act(norm(model.get_layer("probe_norm"), slide(padded(data, 3, 2), diagonal(kernel), 2)))
+    expected = numpy_layers.relu(numpy_layers.Numpy(model).depthwise_norm(data, "probe", 2))
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_separable_norm_act(numbers, evaluate, scramble):
-    model, (depthwise, pointwise) = model_of(scramble, conv.separable_norm_act, 6, 3)
+    model, _ = model_of(scramble, conv.separable_norm_act, 6, 3)
     data = numbers(2, 9, 7, 4)
-    y = slide(padded(data, 3), diagonal(depthwise)) @ pointwise[0, 0]
-    np.testing.assert_allclose(evaluate(model, data), act(norm(model.get_layer("probe_norm"), y)), rtol=1e-4, atol=1e-4)
+    expected = numpy_layers.relu(numpy_layers.Numpy(model).separable_norm(data, "probe"))
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
 
 def own_leaky_relu(x, *, name):
@@ -195,7 +152,7 @@ class TestWithoutNormalisation:
         data = numbers(2, 9, 7, 4)
         linear_model, _ = model_of(scramble, order, *arguments, style=replace(RELU, activation=linear))
         linear_model.set_weights(model.get_weights())
-        expected = {"relu": act, "silu": lambda y: y / (1 + np.exp(-y)), "tanh": np.tanh}[function]
+        expected = {"relu": numpy_layers.relu, "silu": lambda y: y / (1 + np.exp(-y)), "tanh": np.tanh}[function]
         np.testing.assert_allclose(evaluate(model, data), expected(evaluate(linear_model, data)), rtol=1e-4, atol=1e-5)
 
     def test_other_functions_are_layers(self, order, arguments, leaf, numbers, evaluate, scramble):
@@ -254,8 +211,7 @@ class TestLeaves:
 def test_symmetric_padding_pads_both_sides_alike(kernel_size, stride, numbers, evaluate, scramble):
     model, (kernel,) = model_of(scramble, conv.conv, 6, kernel_size, stride=stride, style=SYMMETRIC)
     data = numbers(2, 9, 7, 4)
-    p = kernel_size // 2
-    expected = slide(np.pad(data, [(0, 0), (p, p), (p, p), (0, 0)]), kernel, stride)
+    expected = numpy_layers.conv(data, kernel, stride, padding="symmetric")
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -264,8 +220,8 @@ def test_symmetric_padding_is_not_same_at_even_sizes():
     x = np.arange(8.0).reshape(1, 8, 1, 1)
     kernel = np.zeros((3, 3, 1, 1))
     kernel[1, 1] = 1
-    same = slide(padded(np.repeat(x, 8, 2), 3, 2), kernel, 2)
-    symmetric = slide(np.pad(np.repeat(x, 8, 2), [(0, 0), (1, 1), (1, 1), (0, 0)]), kernel, 2)
+    same = numpy_layers.conv(np.repeat(x, 8, 2), kernel, 2)
+    symmetric = numpy_layers.conv(np.repeat(x, 8, 2), kernel, 2, padding="symmetric")
     assert same[0, 0, 0, 0] == 1
     assert symmetric[0, 0, 0, 0] == 0
 
@@ -276,7 +232,7 @@ def test_symmetric_padding_at_odd_and_even_sizes(size, numbers, evaluate, scramb
     model = scramble(keras.Model(x, conv.conv(x, 4, 3, stride=2, style=SYMMETRIC, name="probe")))
     kernel = ops.convert_to_numpy(model.get_layer("probe").kernel)
     data = numbers(2, size, size, 3)
-    expected = slide(np.pad(data, [(0, 0), (1, 1), (1, 1), (0, 0)]), kernel, 2)
+    expected = numpy_layers.conv(data, kernel, 2, padding="symmetric")
     assert [layer.name for layer in model.layers[1:]] == ["probe_pad", "probe"]
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
@@ -293,7 +249,7 @@ def test_valid_padding(stride, dilation, numbers, evaluate, scramble):
     options = {"stride": stride, "dilation": dilation, "style": VALID}
     model, (kernel,) = model_of(scramble, conv.conv, 6, 3, **options)
     data = numbers(2, 9, 7, 4)
-    expected = slide(data, kernel, stride, dilation)
+    expected = numpy_layers.conv(data, kernel, stride, dilation=dilation, padding="valid")
     assert expected.shape[1:3] == tuple(ceil((size - dilation * 2) / stride) for size in (9, 7))
     assert model.output_shape == (None, *expected.shape[1:])
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)

@@ -10,33 +10,16 @@ from keras import layers
 
 from kblocks import compose, convnext, stem
 from kblocks.style import GELU_LN, RELU_BN, tanh
-
-
-def randomise(model, seed=0):
-    """Weights of both signs: with positive ones alone a GELU is next to nothing."""
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        weight.assign(rng.normal(0, 0.5, weight.shape))
-    return model
+from tests.support.numpy_layers import depthwise, layer_norm
+from tests.support.weights import randomise
 
 
 def weights(model, name):
     return model.get_layer(name).get_weights()
 
 
-def norm(x, gamma, beta):
-    return gamma * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) + beta
-
-
 def gelu(x):
     return x * (1 + np.vectorize(erf)(x / sqrt(2))) / 2
-
-
-def depthwise(x, kernel, bias):
-    size = kernel.shape[0]
-    x = np.pad(x, ((0, 0), (size // 2, size // 2), (size // 2, size // 2), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
-    return np.einsum("bhwcij,ijc->bhwc", windows, kernel[..., 0]) + bias
 
 
 def patches(x, kernel, bias):
@@ -48,7 +31,8 @@ def patches(x, kernel, bias):
 
 
 def residual(model, x, name="b"):
-    y = norm(depthwise(x, *weights(model, f"{name}_conv")), *weights(model, f"{name}_conv_norm"))
+    kernel, bias = weights(model, f"{name}_conv")
+    y = layer_norm(depthwise(x, kernel) + bias, *weights(model, f"{name}_conv_norm"))
     kernel, bias = weights(model, f"{name}_dense1")
     y = gelu(y @ kernel + bias)
     kernel, bias = weights(model, f"{name}_dense2")
@@ -71,7 +55,7 @@ def test_block_downsamples_where_the_shape_changes(filters, stride, shape, numbe
     x = keras.Input(shape)
     model = randomise(keras.Model(x, convnext.block(x, filters, stride=stride, name="b")))
     data = numbers(2, *shape)
-    small = patches(norm(data, *weights(model, "b_downsample_norm")), *weights(model, "b_downsample"))
+    small = patches(layer_norm(data, *weights(model, "b_downsample_norm")), *weights(model, "b_downsample"))
     assert small.shape == (2, shape[0] // stride, shape[1] // stride, filters)
     np.testing.assert_allclose(evaluate(model, data), small + residual(model, small), rtol=1e-4, atol=1e-4)
 
@@ -80,7 +64,7 @@ def test_downsample(numbers, evaluate):
     x = keras.Input((7, 9, 4))
     model = randomise(keras.Model(x, convnext.downsample(x, 6, stride=3, name="d")))
     data = numbers(2, 7, 9, 4)
-    expected = patches(norm(data, *weights(model, "d_norm")), *weights(model, "d"))
+    expected = patches(layer_norm(data, *weights(model, "d_norm")), *weights(model, "d"))
     assert expected.shape == (2, 2, 3, 6)
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
@@ -90,7 +74,7 @@ def test_patchify(size, numbers, evaluate):
     x = keras.Input((9, 8, 3))
     model = randomise(keras.Model(x, stem.patchify(x, 5, size=size, name="s")))
     data = numbers(2, 9, 8, 3)
-    expected = norm(patches(data, *weights(model, "s_conv")), *weights(model, "s_out"))
+    expected = layer_norm(patches(data, *weights(model, "s_conv")), *weights(model, "s_out"))
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -7,47 +7,27 @@ from keras import layers
 
 from kblocks import densenet
 from kblocks.style import RELU, RELU_BN, SWISH_BN, Style
+from tests.support.numpy_layers import Numpy, relu
+from tests.support.weights import randomise
 
 
-class Numpy:
-    """The layers of a model by name, in NumPy."""
-
-    def __init__(self, model):
-        self.model = model
-
-    def norm_act(self, x, name):
-        gamma, beta, mean, variance = self.model.get_layer(name).get_weights()
-        return np.maximum(gamma * (x - mean) / np.sqrt(variance + 1e-5) + beta, 0)
-
-    def conv(self, x, name):
-        (kernel,) = self.model.get_layer(name).get_weights()
-        pad = kernel.shape[0] // 2
-        x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-        windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:2], axis=(1, 2))
-        return np.einsum("bhwcij,ijco->bhwo", windows, kernel)
-
-    def layer(self, x, name, bottleneck=True):
-        y = x
-        for i in (1, 2) if bottleneck else (2,):
-            y = self.conv(self.norm_act(y, f"{name}_conv{i}_norm"), f"{name}_conv{i}")
-        return np.concatenate([x, y], axis=-1)
+def layer(net, x, name, bottleneck=True):
+    y = x
+    for i in (1, 2) if bottleneck else (2,):
+        y = net.conv(relu(net.norm(y, f"{name}_conv{i}_norm")), f"{name}_conv{i}")
+    return np.concatenate([x, y], axis=-1)
 
 
 def build(block, channels=4, size=6, **options):
     x = keras.Input((size, size, channels))
-    model = keras.Model(x, block(x, **options, name="d"))
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        signed = weight.name in ("kernel", "beta", "moving_mean")
-        weight.assign(rng.normal(0, 0.5, weight.shape) if signed else rng.uniform(0.5, 1.5, weight.shape))
-    return model
+    return randomise(keras.Model(x, block(x, **options, name="d")))
 
 
 @pytest.mark.parametrize("expansion", [4, 1, None])
 def test_a_layer_in_numpy(expansion, numbers, evaluate):
     model = build(densenet.dense_layer, growth=3, expansion=expansion)
     data = numbers(2, 6, 6, 4)
-    expected = Numpy(model).layer(data, "d", bottleneck=expansion is not None)
+    expected = layer(Numpy(model), data, "d", bottleneck=expansion is not None)
     assert expected.shape == (2, 6, 6, 7)
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
     convolutions = [(x.kernel_size[0], x.filters) for x in model.layers if isinstance(x, layers.Conv2D)]
@@ -59,7 +39,7 @@ def test_a_block_in_numpy(numbers, evaluate):
     net = Numpy(model)
     data = x = numbers(2, 6, 6, 4)
     for i in (1, 2, 3):
-        x = net.layer(x, f"d_unit{i}")
+        x = layer(net, x, f"d_unit{i}")
     assert x.shape[-1] == 4 + 3 * 2
     np.testing.assert_allclose(evaluate(model, data), x, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(evaluate(model, data)[..., :4], data)
@@ -70,7 +50,7 @@ def test_a_transition_in_numpy(size, numbers, evaluate):
     model = build(densenet.transition, size=size)
     net = Numpy(model)
     data = numbers(2, size, size, 4)
-    y = net.conv(net.norm_act(data, "d_conv_norm"), "d_conv")[:, :6, :6]
+    y = net.conv(relu(net.norm(data, "d_conv_norm")), "d_conv")[:, :6, :6]
     expected = y.reshape(2, 3, 2, 3, 2, 2).mean((2, 4))
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-5)
 

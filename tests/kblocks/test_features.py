@@ -40,7 +40,7 @@ def test_a_stride_is_no_quotient_of_sizes(size):
         x = layers.Conv2D(2, 3, strides=stride, name=name)(x)
     found = features(keras.Model(inputs, x), strides=(1, 2, 4)).outputs
     assert [y.shape[1] for y in found] == [33, 14, 4] if size else [None] * 3
-    with pytest.raises(ValueError, match="`strides` must be of 1, 2, 4 for"):
+    with pytest.raises(ValueError, match="`strides` must be among 1, 2, 4, the strides of"):
         features(keras.Model(inputs, x), strides=(8,))
 
 
@@ -62,7 +62,7 @@ def test_tokens_and_back():
     x = layers.Reshape((8, 8, 8), name="image_again")(layers.Dense(8)(layers.Reshape((64, 8))(x)))
     assert features(keras.Model(inputs, x), strides=(4,)).outputs[0].shape == (None, 8, 8, 8)
     pooled = layers.Reshape((1, 1, 8))(layers.GlobalAveragePooling2D()(x))
-    with pytest.raises(ValueError, match="`strides` must be of 4 for"):
+    with pytest.raises(ValueError, match="`strides` must be among 4, the strides of"):
         features(keras.Model(inputs, pooled), strides=(32,))
 
 
@@ -73,7 +73,7 @@ def test_factors_of_channels_are_no_images():
     x = kb.convnext.block(x, 4, name="unit")
     (found,) = features(keras.Model(inputs, x), strides=(1,)).outputs
     assert found.shape == (None, 8, 8, 4)
-    with pytest.raises(ValueError, match="`strides` must be of 1 for"):
+    with pytest.raises(ValueError, match="`strides` must be among 1, the strides of"):
         features(keras.Model(inputs, x), strides=(8,))
 
 
@@ -123,7 +123,7 @@ def test_what_is_padded_for_the_next_layer_is_no_feature(make):
 
 def test_no_image_behind_the_input():
     x = keras.Input((8, 8, 1))
-    with pytest.raises(ValueError, match="must be of none, there is no image behind the input, for flat; got 1"):
+    with pytest.raises(ValueError, match="`model` must compute at least one image from its input; flat computes none"):
         features(keras.Model(x, layers.Dense(2)(layers.Flatten()(x)), name="flat"), strides=(1,))
 
 
@@ -160,13 +160,13 @@ def test_a_shared_layer_s_last_call_ends_a_block():
 
 
 def test_a_stride_that_is_not_there():
-    with pytest.raises(ValueError, match="`strides` must be of 1, 2, 4 for pyramid; got 8"):
+    with pytest.raises(ValueError, match="`strides` must be among 1, 2, 4, the strides of pyramid; got 8"):
         features(pyramid(), strides=(4, 8))
 
 
 @pytest.mark.parametrize("strides", [4, "4", (), None])
 def test_what_are_no_strides(strides):
-    with pytest.raises(TypeError, match=r"`strides` must be a tuple of numbers of pixels; got"):
+    with pytest.raises(TypeError, match=r"`strides` must be a list or tuple of integers, at least one; got"):
         features(pyramid(), strides=strides)
 
 

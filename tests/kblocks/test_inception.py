@@ -11,6 +11,8 @@ from keras import layers
 from kblocks import inception, inception_resnet, residual, stem
 from kblocks.compose import stage
 from kblocks.style import RELU, SWISH_BN
+from tests.support.numpy_layers import Numpy, avg_pool, max_pool, relu
+from tests.support.weights import randomise
 
 # Szegedy et al. 2014, Table 1: input channels, the module's widths, output channels.
 TABLE = {
@@ -145,61 +147,33 @@ def test_scales_are_the_published_ones(block, scale):
     assert keras.Model(x, block(x, 4, name="u")).get_layer("u_scale").scale == scale
 
 
-class Numpy:
-    """A block's layers by name, in NumPy: convolutions with their normalisations and activations, and poolings."""
+class Block(Numpy):
+    """A block's layers: convolutions with their normalisations and activations."""
 
-    def __init__(self, model, seed=0):
+    def __init__(self, model):
         """Takes a model whose layers begin with `u_`, and gives it random weights."""
-        rng = np.random.default_rng(seed)
-        for weight in model.weights:
-            if weight.name in ("gamma", "moving_variance"):
-                weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-            elif weight.name == "kernel":
-                weight.assign(rng.normal(0, np.prod(weight.shape[:-1]) ** -0.5, weight.shape))
-            else:
-                weight.assign(rng.normal(0, 0.5, weight.shape))
-        self.model = model
+        super().__init__(randomise(model), "u_")
 
-    def conv(self, x, name, sides=(1, 1), stride=1, pad=True):
+    def conv(self, x, name, sides=(1, 1), stride=1, padding="same"):
         """`max(norm(W ∗ x), 0)`, or `W ∗ x + b` where there is a bias, with a kernel of those sides."""
-        kernel, *bias = self.model.get_layer(f"u_{name}").get_weights()
+        kernel, *bias = self.weights(name)
         assert kernel.shape[:2] == sides
-        y = np.einsum("bhwcij,ijco->bhwo", windows(x, sides, stride, pad), kernel, optimize=True)
-        if bias:
-            return y + bias[0]
-        gamma, beta, mean, variance = self.model.get_layer(f"u_{name}_norm").get_weights()
-        return np.maximum(gamma * (y - mean) / np.sqrt(variance + 1e-5) + beta, 0)
-
-
-def windows(x, sides, stride=1, pad=True, fill=0.0):
-    """All windows of `x`: `(batch, height, width, channels, rows, columns)`."""
-    if pad:
-        x = np.pad(x, [(0, 0), *((side // 2, side // 2) for side in sides), (0, 0)], constant_values=fill)
-    return np.lib.stride_tricks.sliding_window_view(x, sides, axis=(1, 2))[:, ::stride, ::stride]
-
-
-def mean3(x):
-    """The mean of 3×3, in which the padding does not count."""
-    return np.nanmean(windows(x, (3, 3), fill=np.nan), (-2, -1))
-
-
-def max3(x):
-    """The largest of 3×3, at every second pixel, without padding."""
-    return windows(x, (3, 3), 2, pad=False).max((-2, -1))
+        y = super().conv(x, name, stride, padding)
+        return y if bias else relu(self.norm(y, f"{name}_norm"))
 
 
 def v3_a(net, x):
     double = net.conv(net.conv(net.conv(x, "double_reduce"), "double1", (3, 3)), "double2", (3, 3))
     five = net.conv(net.conv(x, "5x5_reduce"), "5x5", (5, 5))
-    return [net.conv(x, "1x1"), five, double, net.conv(mean3(x), "pool_project")]
+    return [net.conv(x, "1x1"), five, double, net.conv(avg_pool(x, 3), "pool_project")]
 
 
 def v3_b(net, x):
     double = net.conv(net.conv(x, "double_reduce"), "double1", (3, 3))
     return [
-        net.conv(x, "3x3", (3, 3), 2, pad=False),
-        net.conv(double, "double2", (3, 3), 2, pad=False),
-        max3(x),
+        net.conv(x, "3x3", (3, 3), 2, padding="valid"),
+        net.conv(double, "double2", (3, 3), 2, padding="valid"),
+        max_pool(x, 3, 2, padding="valid"),
     ]
 
 
@@ -207,15 +181,15 @@ def v3_c(net, x):
     rows = net.conv(net.conv(net.conv(x, "rows_reduce"), "rows1", (1, 5)), "rows2", (5, 1))
     double = net.conv(net.conv(net.conv(x, "double_reduce"), "double1", (5, 1)), "double2", (1, 5))
     double = net.conv(net.conv(double, "double3", (5, 1)), "double4", (1, 5))
-    return [net.conv(x, "1x1"), rows, double, net.conv(mean3(x), "pool_project")]
+    return [net.conv(x, "1x1"), rows, double, net.conv(avg_pool(x, 3), "pool_project")]
 
 
 def v3_d(net, x):
     rows = net.conv(net.conv(net.conv(x, "rows_reduce"), "rows1", (1, 5)), "rows2", (5, 1))
     return [
-        net.conv(net.conv(x, "3x3_reduce"), "3x3", (3, 3), 2, pad=False),
-        net.conv(rows, "rows_3x3", (3, 3), 2, pad=False),
-        max3(x),
+        net.conv(net.conv(x, "3x3_reduce"), "3x3", (3, 3), 2, padding="valid"),
+        net.conv(rows, "rows_3x3", (3, 3), 2, padding="valid"),
+        max_pool(x, 3, 2, padding="valid"),
     ]
 
 
@@ -226,17 +200,17 @@ def v3_e(net, x):
         net.conv(x, "1x1"),
         *(net.conv(split, "split_1x3", (1, 3)), net.conv(split, "split_3x1", (3, 1))),
         *(net.conv(double, "double_1x3", (1, 3)), net.conv(double, "double_3x1", (3, 1))),
-        net.conv(mean3(x), "pool_project"),
+        net.conv(avg_pool(x, 3), "pool_project"),
     ]
 
 
 def reduction_b(net, x):
     double = net.conv(net.conv(x, "double_reduce"), "double1", (3, 3))
     return [
-        net.conv(net.conv(x, "3x3_reduce"), "3x3", (3, 3), 2, pad=False),
-        net.conv(net.conv(x, "more_reduce"), "more", (3, 3), 2, pad=False),
-        net.conv(double, "double2", (3, 3), 2, pad=False),
-        max3(x),
+        net.conv(net.conv(x, "3x3_reduce"), "3x3", (3, 3), 2, padding="valid"),
+        net.conv(net.conv(x, "more_reduce"), "more", (3, 3), 2, padding="valid"),
+        net.conv(double, "double2", (3, 3), 2, padding="valid"),
+        max_pool(x, 3, 2, padding="valid"),
     ]
 
 
@@ -255,7 +229,7 @@ MODULES = {
 @pytest.mark.parametrize("size", [(9, 8), (8, 7)])
 def test_modules_in_numpy(block, branches, size, numbers, evaluate):
     x = keras.Input((*size, 6))
-    net = Numpy(keras.Model(x, block(x, name="u")))
+    net = Block(keras.Model(x, block(x, name="u")))
     data = numbers(2, *size, 6)
     found = evaluate(net.model, data)
     np.testing.assert_allclose(found, np.concatenate(branches(net, data), -1), rtol=1e-4, atol=1e-5)
@@ -286,7 +260,7 @@ UNITS = {
 @pytest.mark.parametrize(("scale", "act"), [(0.25, True), (-1.5, False), (1.0, True)])
 def test_units_in_numpy(unit, branches, scale, act, numbers, evaluate):
     x = keras.Input((9, 7, 6))
-    net = Numpy(keras.Model(x, unit(x, 6, scale=scale, act=act, name="u")))
+    net = Block(keras.Model(x, unit(x, 6, scale=scale, act=act, name="u")))
     data = numbers(2, 9, 7, 6)
     y = data + scale * net.conv(np.concatenate(branches(net, data, 1), -1), "project")
     assert y.min() < -0.5
@@ -299,7 +273,7 @@ def test_units_in_numpy(unit, branches, scale, act, numbers, evaluate):
 def test_units_that_change_the_shape(unit, branches, filters, stride, numbers, evaluate):
     # At odd sizes "same" pads both sides alike.
     x = keras.Input((9, 7, 6))
-    net = Numpy(keras.Model(x, unit(x, filters, stride=stride, shortcut=residual.linear_projection, name="u")))
+    net = Block(keras.Model(x, unit(x, filters, stride=stride, shortcut=residual.linear_projection, name="u")))
     data = numbers(2, 9, 7, 6)
     scale = net.model.get_layer("u_scale").scale
     y = net.conv(np.concatenate(branches(net, data, stride), -1), "project")
@@ -420,11 +394,12 @@ def test_stem_sizes(size):
 
 def test_stem_in_numpy(numbers, evaluate):
     x = keras.Input((75, 76, 3))
-    net = Numpy(keras.Model(x, stem.inception_v3(x, 12, name="u")))
+    net = Block(keras.Model(x, stem.inception_v3(x, 12, name="u")))
     data = numbers(1, 75, 76, 3)
-    y = net.conv(net.conv(data, "conv1", (3, 3), 2, pad=False), "conv2", (3, 3), pad=False)
-    y = max3(net.conv(y, "conv3", (3, 3)))
-    y = max3(net.conv(net.conv(y, "conv4"), "conv5", (3, 3), pad=False))
+    y = net.conv(net.conv(data, "conv1", (3, 3), 2, padding="valid"), "conv2", (3, 3), padding="valid")
+    y = max_pool(net.conv(y, "conv3", (3, 3)), 3, 2, padding="valid")
+    y = net.conv(net.conv(y, "conv4"), "conv5", (3, 3), padding="valid")
+    y = max_pool(y, 3, 2, padding="valid")
     np.testing.assert_allclose(evaluate(net.model, data), y, rtol=1e-4, atol=1e-5)
 
 
@@ -437,3 +412,9 @@ def test_stem_refuses_small_images(shape):
 def test_stem_wants_a_multiple_of_twelve():
     with pytest.raises(ValueError, match="`filters` must be divisible by `12`; got 64 and 12"):
         stem.inception_v3(keras.Input((75, 75, 3)), 64)
+
+
+@pytest.mark.parametrize("convs", [[], "3x3", None])
+def test_a_branch_without_convolutions_is_refused(convs):
+    with pytest.raises(ValueError, match=r"`convs` must be a list or tuple of rows .*; got "):
+        inception.branch(keras.Input((8, 8, 3)), convs)

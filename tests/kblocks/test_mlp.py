@@ -5,15 +5,10 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from kblocks import mlp
 from kblocks.style import RELU, RELU_BN
-
-
-def dense(model, name, x):
-    kernel, bias = (ops.convert_to_numpy(weight) for weight in model.get_layer(name).weights)
-    return x @ kernel + bias
+from tests.support.numpy_layers import Numpy, relu
 
 
 @pytest.mark.parametrize("shape", [(6,), (5, 6)])
@@ -21,8 +16,8 @@ def test_mlp_is_a_chain_of_dense_layers(shape, numbers, evaluate, scramble):
     x = keras.Input(shape)
     model = scramble(keras.Model(x, mlp.mlp(x, (8, 5), name="m")))
     data = numbers(3, *shape)
-    hidden = np.maximum(dense(model, "m_dense1", data), 0)
-    expected = np.maximum(dense(model, "m_dense2", hidden), 0)
+    net = Numpy(model, "m_")
+    expected = relu(net.dense(relu(net.dense(data, "dense1")), "dense2"))
     np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-5)
 
 

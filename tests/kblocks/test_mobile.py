@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from math import ceil
 
 import keras
 import numpy as np
@@ -12,6 +11,8 @@ from keras import layers
 from kblocks import compose, mobile, stem
 from kblocks.graph import profile
 from kblocks.style import RELU6_BN, RELU_BN, Style, linear
+from tests.support.numpy_layers import Numpy, relu
+from tests.support.weights import randomise
 
 RESIDUAL = [mobile.inverted_residual, mobile.fused_inverted_residual]
 UNITS = [mobile.depthwise_separable, *RESIDUAL]
@@ -22,48 +23,12 @@ def model_of(unit, filters, shape=(9, 8, 4), **options):
     return keras.Model(x, unit(x, filters, name="u", **options))
 
 
-def windows(x, size, stride):
-    """All windows of the padding "same": `(batch, height, width, channels, size, size)`."""
-    pads = [max((ceil(n / stride) - 1) * stride + size - n, 0) for n in x.shape[1:3]]
-    x = np.pad(x, [(0, 0), *((n // 2, n - n // 2) for n in pads), (0, 0)])
-    return np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
-
-
-class Numpy:
-    """A model's layers by name, in NumPy."""
-
-    def __init__(self, model):
-        self.model = model
-
-    def norm(self, y, name):
-        gamma, beta, mean, variance = self.model.get_layer(f"{name}_norm").get_weights()
-        return gamma * (y - mean) / np.sqrt(variance + 1e-5) + beta
-
-    def conv(self, x, name, stride=1):
-        (kernel,) = self.model.get_layer(name).get_weights()
-        y = np.einsum("bhwcij,ijco->bhwo", windows(x, kernel.shape[0], stride), kernel)
-        return self.norm(y, name)
-
-    def depthwise(self, x, name, stride=1):
-        (kernel,) = self.model.get_layer(name).get_weights()
-        y = np.einsum("bhwcij,ijcm->bhwcm", windows(x, kernel.shape[0], stride), kernel)
-        return self.norm(y.reshape(*y.shape[:3], -1), name)
-
-
-def relu(x):
-    return np.maximum(x, 0)
-
-
 @pytest.fixture
 def check(numbers, evaluate):
     """Asserts that a model, with weights of both signs, computes what a function of its layers and images does."""
 
     def compare(model, expected):
-        rng = np.random.default_rng(0)
-        for weight in model.weights:
-            kind = weight.path.rpartition("/")[-1]
-            positive = kind in ("gamma", "moving_variance")
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape) if positive else rng.normal(size=weight.shape))
+        randomise(model)
         data = numbers(2, *model.input_shape[1:])
         y = expected(Numpy(model), data)
         assert y.min() < 0.1 < y.max()
@@ -74,13 +39,13 @@ def check(numbers, evaluate):
 
 @pytest.mark.parametrize("shape", [(9, 8, 4), (8, 7, 3)])
 def test_stem(shape, check):
-    check(model_of(stem.mobile, 6, shape), lambda net, x: relu(net.conv(x, "u_conv", 2)))
+    check(model_of(stem.mobile, 6, shape), lambda net, x: relu(net.conv_norm(x, "u_conv", 2)))
 
 
 @pytest.mark.parametrize(("stride", "options"), [(1, {}), (2, {"multiplier": 2}), (2, {"kernel_size": 5})])
 def test_depthwise_separable(stride, options, check):
     def expected(net, x):
-        return relu(net.conv(relu(net.depthwise(x, "u_depthwise", stride)), "u_pointwise"))
+        return relu(net.conv_norm(relu(net.depthwise_norm(x, "u_depthwise", stride)), "u_pointwise"))
 
     check(model_of(mobile.depthwise_separable, 4, stride=stride, **options), expected)
 
@@ -98,9 +63,9 @@ CASES = [
 @pytest.mark.parametrize("options", CASES, ids=str)
 def test_inverted_residual(options, check):
     def expected(net, x):
-        y = x if options.get("expansion") == 1 else relu(net.conv(x, "u_expand"))
-        y = relu(net.depthwise(y, "u_depthwise", options.get("stride", 1)))
-        y = net.conv(y, "u_project")
+        y = x if options.get("expansion") == 1 else relu(net.conv_norm(x, "u_expand"))
+        y = relu(net.depthwise_norm(y, "u_depthwise", options.get("stride", 1)))
+        y = net.conv_norm(y, "u_project")
         return x + y if x.shape == y.shape else y
 
     check(model_of(mobile.inverted_residual, **options), expected)
@@ -111,9 +76,9 @@ def test_fused_inverted_residual(options, check):
     def expected(net, x):
         stride = options.get("stride", 1)
         if options.get("expansion") == 1:
-            y = relu(net.conv(x, "u_project", stride))
+            y = relu(net.conv_norm(x, "u_project", stride))
         else:
-            y = net.conv(relu(net.conv(x, "u_expand", stride)), "u_project")
+            y = net.conv_norm(relu(net.conv_norm(x, "u_expand", stride)), "u_project")
         return x + y if x.shape == y.shape else y
 
     model = model_of(mobile.fused_inverted_residual, **options)

@@ -1,6 +1,7 @@
 """NASNet's cells against NumPy: the two figures of the paper, with windows cut out by hand."""
 
 from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -9,51 +10,12 @@ from keras import layers
 
 from kblocks import nasnet, stem
 from kblocks.style import RELU_BN, tanh
+from tests.support.numpy_layers import Numpy, avg_pool, conv, max_pool, relu, windows
+from tests.support.weights import randomise
 
 
-def randomise(model, seed=0):
-    """Random weights and statistics, none of them at the value it begins with."""
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        low, high = (0.5, 1.5) if weight.name in ("gamma", "moving_variance") else (-0.5, 0.5)
-        weight.assign(rng.uniform(low, high, weight.shape))
-    return model
-
-
-def windows(x, size, stride, fill):
-    """The windows of Keras's "same" padding, filled up with a value: `(batch, height, width, channels, size, size)`."""
-    pads = []
-    for n in x.shape[1:3]:
-        more = max((-(-n // stride) - 1) * stride + size - n, 0)
-        pads.append((more // 2, more - more // 2))
-    x = np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=fill)
-    return np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
-
-
-def avg(x, stride=1):
-    return np.nanmean(windows(x, 3, stride, np.nan), (-2, -1))
-
-
-def top(x, stride=1):
-    return windows(x, 3, stride, -np.inf).max((-2, -1))
-
-
-def relu(x):
-    return np.maximum(x, 0)
-
-
-class Numpy:
+class Cell(Numpy):
     """A cell's parts by the names of their layers."""
-
-    def __init__(self, model, name):
-        self.model, self.name = model, name
-
-    def weights(self, part):
-        return self.model.get_layer(f"{self.name}_{part}").get_weights()
-
-    def norm(self, x, part):
-        gamma, beta, mean, variance = self.weights(part)
-        return gamma * (x - mean) / np.sqrt(variance + 1e-5) + beta
 
     def pixelwise(self, x, part):
         """`norm(conv1×1(act(x)))`."""
@@ -62,10 +24,7 @@ class Numpy:
 
     def separable(self, x, part, stride=1):
         for i, step in ((1, stride), (2, 1)):
-            spread, mixed = self.weights(f"{part}conv{i}")
-            y = windows(relu(x), spread.shape[0], step, 0)
-            x = np.einsum("bhwcij,ijc->bhwc", y, spread[..., 0]) @ mixed[0, 0]
-            x = self.norm(x, f"{part}conv{i}_norm")
+            x = self.separable_norm(relu(x), f"{part}conv{i}", step)
         return x
 
     def halved(self, x, part):
@@ -85,22 +44,22 @@ class Numpy:
                 p,
                 sep(h, "left1", 5) + sep(p, "right1", 3),
                 sep(p, "left2", 5) + sep(p, "right2", 3),
-                avg(h) + p,
-                avg(p) + avg(p),
+                avg_pool(h, 3) + p,
+                avg_pool(p, 3) + avg_pool(p, 3),
                 sep(h, "left5", 3) + h,
             ],
             -1,
         )
 
-    def reduction(self, h, p, top=top, mean=avg):
+    def reduction(self, h, p, top=partial(max_pool, size=3), mean=partial(avg_pool, size=3)):
         def sep(x, place, size, stride=2):
             assert self.weights(f"{place}_conv1")[0].shape[:2] == (size, size)
             return self.separable(x, f"{place}_", stride)
 
         y1 = sep(h, "left1", 5) + sep(p, "right1", 7)
-        y2 = top(h, 2) + sep(p, "right2", 7)
-        y3 = mean(h, 2) + sep(p, "right3", 5)
-        return np.concatenate([y2, y3, y2 + avg(y1), sep(y1, "left5", 3, 1) + top(h, 2)], -1)
+        y2 = top(h, stride=2) + sep(p, "right2", 7)
+        y3 = mean(h, stride=2) + sep(p, "right3", 5)
+        return np.concatenate([y2, y3, y2 + avg_pool(y1, 3), sep(y1, "left5", 3, 1) + top(h, stride=2)], -1)
 
 
 def close(found, expected):
@@ -117,7 +76,7 @@ def test_separable_twice(size, kernel_size, stride, numbers, evaluate):
     x = keras.Input((*size, 3))
     model = randomise(keras.Model(x, nasnet.separable_twice(x, 4, kernel_size, stride=stride, name="s")))
     data = numbers(2, *size, 3)
-    close(evaluate(model, data), Numpy(model, "s").separable(data, "", stride))
+    close(evaluate(model, data), Cell(model, "s_").separable(data, "", stride))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -125,7 +84,7 @@ def test_factorized_reduction(size, numbers, evaluate):
     x = keras.Input((*size, 3))
     model = randomise(keras.Model(x, nasnet.factorized_reduction(x, 4, name="f")))
     data = numbers(2, *size, 3)
-    close(evaluate(model, data), Numpy(model, "f").halved(data, ""))
+    close(evaluate(model, data), Cell(model, "f_").halved(data, ""))
 
 
 def test_factorized_reduction_sees_two_pixels_of_four(evaluate):
@@ -153,7 +112,7 @@ def data_of(model, numbers):
 @pytest.mark.parametrize("size", SIZES)
 def test_normal_cell(size, numbers, evaluate):
     model = cell(nasnet.normal_cell, size, size)
-    net, (x, previous) = Numpy(model, "c"), data_of(model, numbers)
+    net, (x, previous) = Cell(model, "c_"), data_of(model, numbers)
     h, p = net.pixelwise(x, "conv"), net.pixelwise(previous, "previous_conv")
     close(evaluate(model, x, previous), net.normal(h, p))
 
@@ -161,7 +120,7 @@ def test_normal_cell(size, numbers, evaluate):
 @pytest.mark.parametrize("size", SIZES)
 def test_reduction_cell(size, numbers, evaluate):
     model = cell(nasnet.reduction_cell, size, size)
-    net, (x, previous) = Numpy(model, "c"), data_of(model, numbers)
+    net, (x, previous) = Cell(model, "c_"), data_of(model, numbers)
     h, p = net.pixelwise(x, "conv"), net.pixelwise(previous, "previous_conv")
     close(evaluate(model, x, previous), net.reduction(h, p))
 
@@ -171,15 +130,15 @@ def test_padded_pools_see_zeros(size, numbers, evaluate):
     model = cell(nasnet.reduction_cell, size, size, pad_pools=True)
     # Below zero everywhere, so that a border of zeros has the largest value of its windows.
     model.get_layer("c_conv_norm").beta.assign(np.full(6, -9.0))
-    net, (x, previous) = Numpy(model, "c"), data_of(model, numbers)
+    net, (x, previous) = Cell(model, "c_"), data_of(model, numbers)
     h, p = net.pixelwise(x, "conv"), net.pixelwise(previous, "previous_conv")
     assert h.max() < 0
 
     def largest(x, stride):
-        return windows(x, 3, stride, 0).max((-2, -1))
+        return windows(x, 3, stride).max((-2, -1))
 
     def mean(x, stride):
-        return windows(x, 3, stride, 0).mean((-2, -1))
+        return windows(x, 3, stride).mean((-2, -1))
 
     expected = net.reduction(h, p, largest, mean)
     close(evaluate(model, x, previous), expected)
@@ -190,7 +149,7 @@ def test_padded_pools_see_zeros(size, numbers, evaluate):
 @pytest.mark.parametrize("previous", [(8, 12), (7, 11)])
 def test_a_larger_previous_is_halved(function, previous, numbers, evaluate):
     model = cell(function, (4, 6), previous, halve_previous=True)
-    net, (x, before) = Numpy(model, "c"), data_of(model, numbers)
+    net, (x, before) = Cell(model, "c_"), data_of(model, numbers)
     h, p = net.pixelwise(x, "conv"), net.halved(before, "previous_")
     close(evaluate(model, x, before), (net.normal if function is nasnet.normal_cell else net.reduction)(h, p))
 
@@ -198,19 +157,19 @@ def test_a_larger_previous_is_halved(function, previous, numbers, evaluate):
 @pytest.mark.parametrize("function", [nasnet.normal_cell, nasnet.reduction_cell])
 def test_a_previous_of_the_cells_width_stays_as_it_is(function, numbers, evaluate):
     model = cell(function, (6, 5), (6, 5), channels=6)
-    net, (x, before) = Numpy(model, "c"), data_of(model, numbers)
+    net, (x, before) = Cell(model, "c_"), data_of(model, numbers)
     h = net.pixelwise(x, "conv")
     close(evaluate(model, x, before), (net.normal if function is nasnet.normal_cell else net.reduction)(h, before))
 
 
 def test_the_first_cell_takes_its_input_for_both(numbers, evaluate):
     model = cell(nasnet.normal_cell, (6, 5))
-    net, (x,) = Numpy(model, "c"), data_of(model, numbers)
+    net, (x,) = Cell(model, "c_"), data_of(model, numbers)
     h, p = net.pixelwise(x, "conv"), net.pixelwise(x, "previous_conv")
     close(evaluate(model, x), net.normal(h, p))
 
     model = cell(nasnet.reduction_cell, (6, 5))
-    net = Numpy(model, "c")
+    net = Cell(model, "c_")
     close(evaluate(model, x), net.reduction(net.pixelwise(x, "conv"), x))
 
 
@@ -219,8 +178,7 @@ def test_stem(numbers, evaluate):
     model = randomise(keras.Model(x, stem.nasnet(x, 4, name="s")))
     data = numbers(2, 8, 7, 3)
     (kernel,) = model.get_layer("s_conv").get_weights()
-    y = np.lib.stride_tricks.sliding_window_view(data, (3, 3), axis=(1, 2))[:, ::2, ::2]
-    close(evaluate(model, data), Numpy(model, "s").norm(np.einsum("bhwcij,ijco->bhwo", y, kernel), "out"))
+    close(evaluate(model, data), Cell(model, "s_").norm(conv(data, kernel, 2, padding="valid"), "out"))
 
 
 @pytest.mark.parametrize(

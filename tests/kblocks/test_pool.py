@@ -1,5 +1,9 @@
 """Pooling against NumPy windows."""
 
+import importlib.util
+import os
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from math import ceil
@@ -10,26 +14,10 @@ import pytest
 
 from kblocks import pool
 from kblocks.style import RELU_BN
+from tests.support.numpy_layers import windows
 
 SYMMETRIC = replace(RELU_BN, padding="symmetric")
 VALID = replace(RELU_BN, padding="valid")
-
-
-def windows(x, size, stride, reduce):
-    h, w = ((n - size) // stride + 1 for n in x.shape[1:3])
-    rows = [
-        [reduce(x[:, i * stride : i * stride + size, j * stride : j * stride + size], axis=(1, 2)) for j in range(w)]
-        for i in range(h)
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)
-
-
-def padded(x, size, stride, value):
-    pads = []
-    for n in x.shape[1:3]:
-        total = max((ceil(n / stride) - 1) * stride + size - n, 0)
-        pads.append((total // 2, total - total // 2))
-    return np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=value)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (2, 2), (2, 1)])
@@ -37,10 +25,49 @@ def padded(x, size, stride, value):
 def test_padding_does_not_count(function, reduce, size, stride, numbers, evaluate):
     x = keras.Input((9, 8, 4))
     data = numbers(2, 9, 8, 4)
-    with warnings.catch_warnings(action="ignore"):
-        expected = windows(padded(data, size, stride, np.nan), size, stride, reduce)
+    expected = reduce(windows(data, size, stride, fill=np.nan), (-2, -1))
     y = evaluate(keras.Model(x, function(x, size, stride=stride)), data)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (9, 9), (8, 9), (9, 8), (None, None), (2, 2), (1, 1)])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_a_mean_is_of_pixels_alone(size, stride, shape, numbers, evaluate):
+    model = keras.Model(x := keras.Input((*shape, 3)), pool.avg_pool(x, size, stride=stride, name="pool"))
+    assert model.layers[-1].name == "pool"
+    for height, width in [(8, 8), (9, 8), (7, 10)] if None in shape else [shape]:
+        data = numbers(2, height, width, 3) + 10
+        with warnings.catch_warnings(action="ignore"):
+            expected = np.nanmean(windows(data, size, stride, fill=np.nan), axis=(-2, -1))
+        found = evaluate(model, data)
+        assert found.shape[1:3] == (ceil(height / stride), ceil(width / stride))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "size", "stride"), [((None, None), 3, 1), ((9, 9), 3, 2), ((8, 8), 2, 2)])
+def test_even_padding_takes_one_layer(shape, size, stride):
+    model = keras.Model(x := keras.Input((*shape, 3)), pool.avg_pool(x, size, stride=stride))
+    assert [type(operation) for operation in model.operations[1:]] == [keras.layers.AveragePooling2D]
+
+
+def test_a_mean_on_another_backend(numbers, evaluate, tmp_path):
+    """A model of this backend is loaded by Keras on each other that is installed."""
+    model = keras.Model(x := keras.Input((None, None, 3)), pool.avg_pool(x, 3, stride=2))
+    model.save(tmp_path / "model.keras")
+    data = numbers(2, 8, 6, 3)
+    np.save(tmp_path / "data.npy", data)
+    code = (
+        "import keras, numpy as np\n"
+        "y = keras.saving.load_model('model.keras')(np.load('data.npy'))\n"
+        "np.save('output.npy', keras.ops.convert_to_numpy(y))\n"
+    )
+    others = {"tensorflow", "jax", "torch"} - {keras.backend.backend()}
+    for backend in [name for name in sorted(others) if importlib.util.find_spec(name)]:
+        environment = {**os.environ, "KERAS_BACKEND": backend}
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
+        found = np.load(tmp_path / "output.npy")
+        np.testing.assert_allclose(found, evaluate(model, data), rtol=1e-5, atol=1e-6, err_msg=backend)
 
 
 @pytest.mark.parametrize("size", [8, 9])
@@ -48,7 +75,7 @@ def test_padding_does_not_count(function, reduce, size, stride, numbers, evaluat
 def test_symmetric_padding_counts_as_zeros(function, reduce, size, numbers, evaluate):
     x = keras.Input((size, size, 4))
     data = np.abs(numbers(2, size, size, 4))
-    expected = windows(np.pad(data, [(0, 0), (1, 1), (1, 1), (0, 0)]), 3, 2, reduce)
+    expected = reduce(windows(data, 3, 2, padding="symmetric"), (-2, -1))
     y = evaluate(keras.Model(x, function(x, 3, stride=2, style=SYMMETRIC)), data)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
 

@@ -171,7 +171,7 @@ def test_layer_scale_is_one_multiply_add_for_each_factor():
     ],
 )
 def test_an_unknown_size_is_refused(shape, layer):
-    with pytest.raises(ValueError, match=r"`model` must have known sizes .*; layer probe works on"):
+    with pytest.raises(ValueError, match=r"`model` must have known sizes .*; layer probe has shape"):
         macs(shape, layer)
 
 
@@ -179,7 +179,7 @@ def test_an_unknown_size_is_refused(shape, layer):
 def test_an_unknown_number_of_tokens_is_refused(shapes):
     x = [keras.Input(shape) for shape in shapes]
     model = keras.Model(x, layers.MultiHeadAttention(2, 4, name="probe")(*x))
-    with pytest.raises(ValueError, match="layer probe works on"):
+    with pytest.raises(ValueError, match="layer probe has shape"):
         profile(model)
 
 
@@ -218,7 +218,7 @@ class Bilinear(layers.Layer):
 
 def test_products_that_are_not_known_are_not_zero():
     x = keras.Input((4,))
-    with pytest.raises(ValueError, match="`model` must be of layers whose products are known; got <Bilinear"):
+    with pytest.raises(ValueError, match="`model` must consist of layers whose multiply-adds are known; got <Bilinear"):
         profile(keras.Model(x, Bilinear(name="mine")(x)))
 
 

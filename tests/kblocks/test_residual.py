@@ -10,6 +10,8 @@ from keras import layers, ops
 
 from kblocks import compose, residual
 from kblocks.style import RELU, RELU_BN, Style, linear
+from tests.support.numpy_layers import Numpy, max_pool, relu
+from tests.support.weights import randomise
 
 PLAIN = [residual.basic, residual.bottleneck]
 PREACT = [residual.preact_basic, residual.preact_bottleneck]
@@ -387,29 +389,16 @@ def test_where_a_separable_unit_widens(widen_last, widths):
 
 def test_a_separable_unit_in_numpy(numbers, evaluate):
     model = unit_model(residual.separable, 4, 6, size=7, stride=2, depth=2, activate_first=False, widen_last=True)
-    rng = np.random.default_rng(0)
-    model.set_weights([rng.uniform(0.5, 1.5, w.shape) * rng.choice([-1, 1], w.shape) for w in model.weights])
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.moving_variance.assign(np.abs(layer.moving_variance))
+    randomise(model)
     data = numbers(2, 7, 7, 4)
 
-    def windows(x, stride, fill):
-        x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=fill)
-        return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::stride, ::stride]
-
-    def norm(x, name):
-        gamma, beta, mean, variance = model.get_layer(name).get_weights()
-        return gamma * (x - mean) / np.sqrt(variance + 1e-5) + beta
-
+    net = Numpy(model, "u_")
     y = data
     for i in (1, 2):
-        depthwise, pointwise = model.get_layer(f"u_conv{i}").get_weights()
-        y = np.einsum("bhwcij,ijc->bhwc", windows(y if i == 1 else np.maximum(y, 0), 1, 0), depthwise[..., 0])
-        y = norm(y @ pointwise[0, 0], f"u_conv{i}_norm")
+        y = net.separable_norm(y if i == 1 else relu(y), f"conv{i}")
     # At an odd size "same" pads both sides alike, and below any value.
-    y = windows(y, 2, -np.inf).max((-2, -1))
-    shortcut = norm(data[:, ::2, ::2] @ model.get_layer("u_shortcut").get_weights()[0][0, 0], "u_shortcut_norm")
+    y = max_pool(y, 3, 2)
+    shortcut = net.conv_norm(data, "shortcut", 2)
     assert y.min() < 0
     assert model.get_layer("u_conv1").output.shape[-1] == 4
     np.testing.assert_allclose(evaluate(model, data), shortcut + y, rtol=1e-4, atol=1e-3)

@@ -10,6 +10,7 @@ from keras import ops
 
 from kblocks import conv, style
 from kblocks.style import GELU_LN, RELU, RELU6_BN, RELU_BN, SWISH_BN, TANH, Style
+from tests.support.numpy_layers import sigmoid
 
 SEEDED = {"class_name": "HeNormal", "config": {"seed": 3}}
 
@@ -103,10 +104,6 @@ def test_replace_leaves_the_original():
 def test_no_normalisation_adds_no_layer():
     x = keras.Input((4, 4, 3))
     assert style.normalize(x, style=RELU, name="norm") is x
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
 
 
 @pytest.mark.parametrize(

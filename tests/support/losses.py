@@ -1,6 +1,6 @@
 """Prints the losses of the engine of whatever backend Keras runs on, a list for each of `CASES`.
 
-`python -m tests.benchmarks.losses FOLDER`, with weights for each network in the folder. Resident data is one batch, so
+`python -m tests.support.losses FOLDER`, with weights for each network in the folder. Resident data is one batch, so
 that every backend trains on the same examples however it shuffles them; streamed batches are the same on all.
 """
 

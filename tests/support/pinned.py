@@ -1,7 +1,7 @@
 """The order and shapes of each row's weights, pinned: weight files pair weights by order, so a reordered branch would
 silently permute them.
 
-    python -m tests.architectures.pin
+    python -m tests.support.pinned
 
 from the repository's root writes `weights.json` anew. Do so for a new row; for an old one only if its files may break.
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def python(*arguments: object, given: str = "", timeout: float = 300, **options: Any) -> subprocess.CompletedProcess:

@@ -1,48 +1,47 @@
-"""Weights from elsewhere, layer by layer: from a sibling by name, from keras.applications by a family's map.
+"""Copies weights layer by layer: from a network of ours by layer name, from keras.applications by a family's name map.
 
-Files pair weights by order, and a network with another head, stem or cut has another order; names stay.
+Names and not order, because another head, stem or depth changes the order of the weights, but no names.
 """
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from types import ModuleType
 
 import keras
 import numpy as np
 
-from architectures.preprocessing import swaps_colours
+from architectures.common.family import KerasNames
+from architectures.weights.preprocessing import swaps_colours
 from kblocks import check
 from kblocks.graph.calls import calls, sources
 
 Pair = tuple[str, keras.layers.Layer, keras.layers.Layer]
-"""The name of a layer, it, and its counterpart in another network."""
+"""The name of a layer, the layer, and its counterpart in another network."""
 
 HEADS = re.compile(r"(auxiliary\d+_)?logits\d*")
-"""The names of the layers whose width is the number of classes."""
+"""The names of layers that output logits."""
 
 HIDDEN = re.compile(r"hidden_dense\d+|head_dense")
-"""The names of the layers between what is pooled and the logits."""
+"""The names of the hidden layers between pooling and logits."""
 
 AUXILIARY = re.compile(r"auxiliary\d+_.+")
-"""The names of the layers of heads that are there for training alone."""
+"""The names of the layers of auxiliary classifiers."""
 
 KERAS_HEADS = ("hidden_dense1", "hidden_dense2", "head_dense", "logits")
-"""The names that ours give to layers of the heads of keras.applications."""
+"""Our names of the layers in the heads of keras.applications."""
 
 
 def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[str] = ()) -> None:
-    """Copies the weights of each layer of `target` from the layer of that name in `source`, as they are.
+    """Copies the weights of each layer of `target` from the layer of the same name in `source`.
 
     Args:
-        source: a built model; layers that `target` has not are left aside.
+        source: a built model; its layers that `target` lacks are ignored.
         target: a built model.
-        skip: names of layers of `target` that keep the weights they have; a layer of a model within it has both names,
-            `tower/conv1`.
+        skip: names of layers of `target` that keep their weights; `tower/conv1` for a layer of a nested model.
 
     Raises:
-        TypeError: one of the two is no model, or `skip` a string.
-        ValueError: `target` has no layer of a name in `skip`, or one with weights that has no counterpart in `source`,
-            or one of other shapes. Nothing has been copied then.
+        TypeError: an argument is not a model, or `skip` is a string.
+        ValueError: `target` has no layer of a name in `skip`, or a layer of `target` has no counterpart in `source` or
+            one of other shapes. No weights are changed then.
 
     >>> import architectures
     >>> ten, three = architectures.create("resnet_tiny"), architectures.create("resnet_tiny", classes=3)
@@ -54,10 +53,10 @@ def copy_weights(source: keras.Model, target: keras.Model, *, skip: Collection[s
 
 
 def restore(source: keras.Model, target: keras.Model, *, skip: Collection[str] = ()) -> None:
-    """Copies as `copy_weights` does, from what must be the same network but for its head.
+    """`copy_weights` between two networks that may differ in their heads alone.
 
     Raises:
-        ValueError: as `copy_weights` does, or `source` is another network. Nothing has been copied then.
+        ValueError: as `copy_weights`, or `source` differs in more than the head. No weights are changed then.
     """
     names = {name: name for name in leaves(target)}
     pairs = _paired(source, target, names, skip)
@@ -66,7 +65,7 @@ def restore(source: keras.Model, target: keras.Model, *, skip: Collection[str] =
 
 
 def _copy(pairs: Sequence[Pair]) -> None:
-    """Copies each layer's weights as they are, or none where one is of another shape."""
+    """Copies each layer's weights, or none at all if a shape differs."""
     found: list[tuple[keras.Variable, np.ndarray]] = []
     for _, layer, from_layer in pairs:
         ours, theirs = ([tuple(weight.shape) for weight in each.weights] for each in (layer, from_layer))
@@ -80,16 +79,9 @@ def _copy(pairs: Sequence[Pair]) -> None:
         weight.assign(value)
 
 
-def port(
-    model: keras.Model, keras_model: keras.Model, families: Sequence[ModuleType], *, skip: Collection[str] = ()
-) -> None:
-    """Copies a keras.applications network's weights into ours, see `architectures.port_from_keras`."""
-    check.model(model, "model")
-    check.model(keras_model, "keras_model")
-    theirs = {layer.name for layer in keras_model.layers}
-    maps = [family.keras_names([*leaves(model), *KERAS_HEADS], keras_model) for family in families]
-    # The family is that whose map leads somewhere for most layers; that of another one leads nearly nowhere.
-    names = max(maps, key=lambda found: len(theirs.intersection(found.values())))
+def port(model: keras.Model, keras_model: keras.Model, keras_names: KerasNames, *, skip: Collection[str] = ()) -> None:
+    """Copies the weights of a network of keras.applications, see `architectures.port_from_keras`."""
+    names = keras_names([*leaves(model), *KERAS_HEADS], keras_model)
     pairs = _paired(keras_model, model, names, skip)
     heads = [names[name] for name in KERAS_HEADS if name in names]
     known = [names[name] for name in leaves(model) if name in names]
@@ -100,17 +92,17 @@ def port(
 
 
 def turn_colours(convs: Sequence[keras.layers.Layer]) -> None:
-    """Lets convolutions take red, green and blue that took blue, green and red, or the other way."""
+    """Reverses the order of the input channels, from blue, green, red to red, green, blue or back."""
     for layer in convs:
         kernel, *bias = layer.get_weights()
         layer.set_weights([kernel[:, :, ::-1], *bias])
 
 
 def image_convs(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers with weights that the images come to first.
+    """The first layers with weights behind the images.
 
     Raises:
-        ValueError: one of them is no plain convolution.
+        ValueError: one of them is not an ordinary convolution.
     """
     by_name = {layer.name: layer for layer in model.layers}
     images = {(layer.name, 0) for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
@@ -124,43 +116,15 @@ def image_convs(model: keras.Model) -> list[keras.layers.Layer]:
             continue
         if type(layer) is not keras.layers.Conv2D or layer.groups > 1:
             raise ValueError(
-                f"`{model.name}` can't take the weights of a network whose images have another order of colours: they "
-                f"go into {layer.name}, which is no plain convolution"
+                f"`{model.name}` can't take weights for images with another order of the channels: its first layer, "
+                f"{layer.name}, is not an ordinary convolution"
             )
         found.append(layer)
     return found
 
 
-def numbered(keras_model: keras.Model, kind: type, prefix: str) -> list[str]:
-    """The names of a model's automatically named layers, `prefix`, `prefix_1`, …, in the order they were made.
-
-    Args:
-        keras_model: a built model.
-        kind: the layers' class.
-        prefix: the name before the number.
-
-    Returns:
-        The names, the lowest number first. Numbers begin anywhere: Keras counts over a whole process.
-    """
-
-    def number(name: str) -> int | None:
-        rest = name.removeprefix(prefix)
-        return 0 if not rest else int(rest[1:]) if rest[0] == "_" and rest[1:].isdecimal() else None
-
-    found = {layer.name: number(layer.name) for layer in keras_model.layers if type(layer) is kind}
-    found = {name: value for name, value in found.items() if name.startswith(prefix) and value is not None}
-    return sorted(found, key=found.__getitem__)
-
-
-def unit_layers(names: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """For each layer `stage{i}_unit{j}_{part}` the unit's place in the whole network, from 0, and the part."""
-    matches = [match for name in names if (match := re.fullmatch(r"stage(\d+)_unit(\d+)_(\w+)", name))]
-    units = sorted({(int(match[1]), int(match[2])) for match in matches})
-    return {match[0]: (units.index((int(match[1]), int(match[2]))), match[3]) for match in matches}
-
-
 def leaves(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
-    """The layers that hold weights, by name; those of a model within the model by `its_name/name`."""
+    """The layers with weights, by name; `model/layer` for those of a nested model."""
     found: dict[str, keras.layers.Layer] = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -171,7 +135,7 @@ def leaves(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer
 
 
 def head(model: keras.Model) -> list[str]:
-    """The names of the layers with weights of a network of ours that it has not with `classes=0`."""
+    """The layers with weights that a network of ours has on top of the same network with `classes=0`."""
     # Without a layer of this name the hidden layers are features.
     pooled = any(layer.name == "pool" for layer in model.layers)
     kinds = (HEADS, AUXILIARY, HIDDEN) if pooled else (HEADS, AUXILIARY)
@@ -179,13 +143,13 @@ def head(model: keras.Model) -> list[str]:
 
 
 def _spare(target: keras.Model, skip: Collection[str], heads: Sequence[str]) -> list[str]:
-    """Which layers of a head may be left aside: all of them, unless the logits are taken."""
+    """Which layers of `heads` may stay unused: all, or if the logits are copied the auxiliary classifiers."""
     taken = any(HEADS.fullmatch(name) and name not in skip for name in leaves(target))
     return [name for name in heads if not taken or AUXILIARY.fullmatch(name)]
 
 
 def _paired(source: keras.Model, target: keras.Model, names: Mapping[str, str], skip: Collection[str]) -> list[Pair]:
-    """The layers of target with their counterparts in source, by a map from target's names to source's."""
+    """The layers of `target` with their counterparts in `source`; `names` maps from target to source."""
     if isinstance(skip, str) or not isinstance(skip, Collection):
         raise TypeError(f"`skip` must be a collection of names; got {skip!r}")
     sources, targets = leaves(source), leaves(target)
@@ -203,8 +167,8 @@ def _paired(source: keras.Model, target: keras.Model, names: Mapping[str, str], 
 
 
 def _check_same(source: keras.Model, target: keras.Model, pairs: Sequence[Pair], known: Collection[str]) -> None:
-    """Raises where `source` has layers with weights besides the known ones, or strides in other places."""
-    # What images are prepared with is no part of the network.
+    """Raise if `source` has layers with weights besides `known`, or if strides differ."""
+    # Preprocessing may differ.
     unused = [
         name
         for name, layer in leaves(source).items()
@@ -212,13 +176,13 @@ def _check_same(source: keras.Model, target: keras.Model, pairs: Sequence[Pair],
     ]
     if unused:
         raise ValueError(
-            f"the network of the weights, `{source.name}`, has layers without a place in `{target.name}`: "
+            f"the network of the weights, `{source.name}`, has layers without a counterpart in `{target.name}`: "
             f"{_some(unused)}"
         )
     dilated, from_dilated = (any(_most(pair[i], "dilation_rate") > 1 for pair in pairs) for i in (1, 2))
     for name, layer, from_layer in pairs:
         ours, theirs = _most(layer, "strides"), _most(from_layer, "strides")
-        # A stem may be another; dilations stand in place of strides, and poolings in place of those of 1×1 kernels.
+        # Stems may differ, a dilation may replace a stride, and a pooling the stride of a 1×1 convolution.
         point = _most(layer, "kernel_size") == 1
         lawful = point or name.startswith("stem") or (dilated if ours < theirs else from_dilated)
         if ours != theirs and not lawful:
@@ -237,24 +201,26 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _port(target: keras.Model, pairs: Sequence[Pair]) -> None:
-    """Copies by the names of weights what may stand in other kinds of layers there."""
+    """Copies by the names of the weights, as the layers may be of different classes."""
     targets = {name: layer for name, layer, _ in pairs}
     found: list[tuple[keras.Variable, np.ndarray]] = []
     shifts: dict[str, np.ndarray] = {}
     for name, layer, from_layer in pairs:
         theirs = {w.name: value for w, value in zip(from_layer.weights, from_layer.get_weights(), strict=True)}
         if len(theirs) == len(layer.weights) == 1:
-            # A scale or a table that the two keep in layers of different kinds.
+            # A scale or a table in layers of different classes.
             theirs = {layer.weights[0].name: next(iter(theirs.values()))}
         found += [(weight, _fitting(theirs.pop(weight.name, None), weight, layer)) for weight in layer.weights]
         bias = theirs.pop("bias", None)
         if bias is not None:
-            # Ours leaves the bias to the normalisation that follows: γ (x + b − μ) / σ is γ (x − (μ − b)) / σ.
+            # Ours has no bias before a normalisation: γ (x + b − μ) / σ = γ (x − (μ − b)) / σ.
             if not isinstance(targets.get(f"{name}_norm"), keras.layers.BatchNormalization):
-                raise ValueError(f"layer {name} of `{target.name}` has no bias, and no normalisation that takes one in")
+                raise ValueError(
+                    f"layer {name} of `{target.name}` has no bias, and no batch normalisation to absorb one"
+                )
             shifts[f"{name}_norm"] = bias
         if theirs:
-            raise ValueError(f"layer {name} of `{target.name}` has no place for {', '.join(sorted(theirs))}")
+            raise ValueError(f"layer {name} of `{target.name}` has no {', '.join(sorted(theirs))}")
     for weight, value in found:
         weight.assign(value)
     for name, bias in shifts.items():
@@ -262,7 +228,7 @@ def _port(target: keras.Model, pairs: Sequence[Pair]) -> None:
 
 
 def _fitting(value: np.ndarray | None, weight: keras.Variable, layer: keras.layers.Layer) -> np.ndarray:
-    """A weight's new value. What theirs has not is what it is without: a scale of one, a shift of zero."""
+    """A weight's new value: theirs, or if they have none the neutral one, a scale of one or a shift of zero."""
     if value is None and weight.name in ("gamma", "beta", "bias"):
         return np.full(weight.shape, float(weight.name == "gamma"), "float32")
     # A 1×1 convolution of a vector is a dense layer.

@@ -1,0 +1,64 @@
+"""The end of most networks: pooling, dropout and logits."""
+
+from typing import Any
+
+from keras import KerasTensor
+
+from kblocks import Style, head
+from kblocks.pool import global_pool
+
+
+def classify(
+    x: KerasTensor,
+    spec: Any,
+    classes: int,
+    pooling: str | None,
+    /,
+    *,
+    default: str = "avg",
+    dropout: float | None = None,
+    style: Style | None = None,
+) -> KerasTensor:
+    """`logits(dropout(pool(x)))`, or with no classes the features themselves, pooled if `pooling` is given.
+
+    Args:
+        x: a family's features, `(batch, height, width, channels)` or `(batch, features)`.
+        spec: a row's spec.
+        classes: number of logits; 0 for none.
+        pooling: `"avg"`, `"max"` or `"flatten"`; `None` for `default` before logits, and for none without.
+        default: the family's pooling.
+        dropout: dropout rate; `None` for `spec.dropout`.
+        style: its regulariser applies to the logits; `None` for `spec.style`.
+
+    Returns:
+        `(batch, classes)`, or the features.
+
+    Raises:
+        ValueError: `pooling` is given for features that are vectors already, or `"flatten"` for images of unknown size.
+    """
+    if pooling is not None and len(x.shape) == 2:
+        raise ValueError(f"`pooling` must be None where the features are vectors already; got {pooling!r}")
+    if not classes:
+        return x if pooling is None else pool(x, pooling)
+    x = pool(x, pooling or default)
+    return head.classifier(
+        x,
+        classes,
+        dropout=spec.dropout if dropout is None else dropout,
+        style=spec.style if style is None else style,
+        name="",
+    )
+
+
+def pool(x: KerasTensor, pooling: str) -> KerasTensor:
+    """The layer `pool`, which makes a vector of a family's features.
+
+    Raises:
+        ValueError: features of unknown size are to be flattened.
+    """
+    if pooling == "flatten" and None in x.shape[1:]:
+        raise ValueError(
+            f"`x` must have known sizes to be flattened; got shape {tuple(x.shape)} "
+            '(`pooling="avg"` takes images of any size)'
+        )
+    return global_pool(x, pooling, name="pool")

@@ -1,0 +1,56 @@
+"""What a model computes, and of what operations it is made, on any backend."""
+
+import keras
+from keras import layers, ops
+
+# The operations of keras.ops that may stand in a graph, each with what no layer can do in its place. An operation takes
+# no name, and is saved under a private path of Keras, so the fewer the better.
+ALLOWED_OPS = {
+    "Split": "a tower called on the joined batch; no layer splits the batch axis",
+    "GetItem": "layer_scale and avg_pool take one value or channel of each image, whatever its size; no layer indexes",
+    "OnesLike": "layer_scale makes a learned vector of ones, avg_pool counts pixels; no layer makes constants",
+    "Reciprocal": "avg_pool; no layer divides",
+    "Sqrt": "euclidean; no layer takes a root",
+    "Rsqrt": "cosine; no layer takes a root",
+}
+# What runs or registers code that a saved model doesn't hold.
+CUSTOM = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "register_keras_serializable"}
+
+
+def predict(model, *inputs, training=False):
+    """The model's output as a NumPy array, or a list of them where it has several; half precision as float32."""
+    y = model(inputs[0] if len(inputs) == 1 else list(inputs), training=training)
+    arrays = keras.tree.map_structure(lambda t: ops.convert_to_numpy(ops.cast(t, "float32")), y)
+    return list(arrays) if isinstance(arrays, tuple) else arrays
+
+
+def operations(model):
+    """All operations of a model and of the models in it."""
+    for operation in model.operations:
+        yield operation
+        if isinstance(operation, keras.Model):
+            yield from operations(operation)
+
+
+def _functional():
+    """`keras.Model` is another class than what it makes of tensors."""
+    x = keras.Input((1,))
+    return type(keras.Model(x, layers.Dense(1)(x)))
+
+
+FUNCTIONAL = _functional()
+
+
+def is_stock(operation):
+    """Whether an operation is a layer or a model of Keras's own, or one of `ALLOWED_OPS`."""
+    kind = type(operation)
+    if isinstance(operation, keras.Model):
+        return kind in (FUNCTIONAL, keras.Sequential)
+    if kind.__module__.startswith("keras.src.ops."):
+        return kind.__name__ in ALLOWED_OPS
+    return kind.__module__.startswith("keras.src.layers.") and kind.__name__ not in CUSTOM
+
+
+def strangers(model):
+    """The names of the classes of a model's operations that are not stock."""
+    return [type(operation).__name__ for operation in operations(model) if not is_stock(operation)]
