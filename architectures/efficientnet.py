@@ -15,7 +15,6 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.common.contracts import check_contract
 from architectures.common.dilation import replace_strides
 from architectures.common.family import Family, Variant
 from architectures.common.stages import check_stages
@@ -235,7 +234,7 @@ def backbone(x: KerasTensor, spec: EfficientNet, *, name: str | None = None) -> 
     dilations = replace_strides(spec, strides, x, scale(spec.stem_filters))
     x = spec.stem(x, scale(spec.stem_filters), style=spec.style, name=part("stem"))
     for i, (unit, kernel_size, expansion, filters, _, stride) in enumerate(spec.stages, 1):
-        check_contract(unit, KernelUnit, "stages")
+        check.block(unit, "stages", KernelUnit)
         bound: Callable[..., KerasTensor] = partial(unit, kernel_size=kernel_size, expansion=expansion)
         x = kb.compose.stage(
             x,

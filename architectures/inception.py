@@ -8,7 +8,6 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.common.contracts import check_contract
 from architectures.common.family import Family, Variant
 from architectures.common.stages import check_stages
 from architectures.weights.names import numbered_convs
@@ -86,7 +85,7 @@ def backbone(x: KerasTensor, spec: InceptionV3, *, name: str | None = None) -> K
     check.min_size(x, 2 ** len(spec.stages) - 1, f"{len(spec.stages)} stages", subject="the output of the stem")
     for i, stage in enumerate(spec.stages, 1):  # 35 × 35 × 288, 17 × 17 × 768, 8 × 8 × 2048
         for j, module in enumerate(stage, 1):
-            check_contract(module, Module, "stages")
+            check.block(module, "stages", Module)
             x = module(x, style=spec.style, name=part(f"stage{i}_unit{j}"))
     return x
 

@@ -9,7 +9,6 @@ from keras import KerasTensor
 
 import kblocks as kb
 from architectures import inception
-from architectures.common.contracts import check_contract
 from architectures.common.family import Family, Variant
 from architectures.weights.names import numbered_convs
 from kblocks import Style, check
@@ -102,7 +101,7 @@ def backbone(x: KerasTensor, spec: InceptionResNet, *, name: str | None = None) 
     check.min_size(x, 2**count - 1, f"{count} stages", subject="the output of the stem")
     for i, (module, unit, depth) in enumerate(zip(spec.modules, spec.units, spec.depths, strict=True), 1):
         # 35 × 35 × 320, 17 × 17 × 1088, 8 × 8 × 2080
-        check_contract(module, Module, "modules")
+        check.block(module, "modules", Module)
         x = module(x, style=spec.style, name=part(f"stage{i}_module"))
         x = stage(x, unit, x.shape[-1], depth, drop_paths=rates[i - 1], style=spec.style, name=part(f"stage{i}"))
     last = part(f"stage{count}_unit{spec.depths[-1] + 1}")

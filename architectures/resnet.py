@@ -10,11 +10,10 @@ import keras
 from keras import KerasTensor
 
 import kblocks as kb
-from architectures.common.contracts import takes
 from architectures.common.dilation import replace_strides
 from architectures.common.family import Family, Variant
 from architectures.common.stages import check_depths
-from kblocks import Style
+from kblocks import Style, check
 from kblocks.compose import drop_path_schedule
 from kblocks.contracts import Shortcut, Stem, Unit
 from kblocks.naming import scope
@@ -163,7 +162,7 @@ def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasT
     check_depths(spec.depths, spec.widths)
     part = scope(name, "resnet")
     unit: Callable[..., KerasTensor] = spec.unit
-    if spec.shortcut is not None and takes(unit, "shortcut"):
+    if spec.shortcut is not None and check.takes(unit, "shortcut"):
         unit = partial(unit, shortcut=spec.shortcut)
     strides = _strides(spec)
     dilations = iter(replace_strides(spec, list(chain.from_iterable(strides)), x, spec.stem_filters))
@@ -173,7 +172,7 @@ def backbone(x: KerasTensor, spec: ResNet, *, name: str | None = None) -> KerasT
         # resnet20: 32 × 32 × 16, 16 × 16 × 32, 8 × 8 × 64; resnet50: 56 × 56 × 256, …, 7 × 7 × 2048
         for j, (stride, rate) in enumerate(zip(strides[i - 1], rates[i - 1], strict=True), 1):
             if (dilation := next(dilations)) > 1:
-                if not takes(unit, "dilation"):
+                if not check.takes(unit, "dilation"):
                     raise TypeError(f"`unit` must take `dilation=` for an `output_stride`; got {spec.unit!r}")
                 unit = partial(unit, dilation=dilation)
             x = unit(x, width, stride=stride, drop_path=rate, style=spec.style, name=part(f"stage{i}_unit{j}"))

@@ -12,6 +12,7 @@ seconds; its 95 % confidence interval is a t-interval over the timed blocks, eac
 """
 
 import itertools
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -125,8 +126,9 @@ def one(settings: options.Options, start: float, *, search: bool) -> None:
     from benchmarks.cli import job as jobs
     from benchmarks.measure import largest, trace
 
-    if FLAGS.trace:
-        trace.check(FLAGS.trace)
+    folder = FLAGS.trace and os.path.expanduser(FLAGS.trace)
+    if folder:
+        trace.check(folder)
     steps = FLAGS.steps + (FLAGS.warmup_steps or 0)
     try:
         job = jobs.create(settings, arch=ARCH, dataset="cifar10", steps=steps)
@@ -148,8 +150,8 @@ def one(settings: options.Options, start: float, *, search: bool) -> None:
         raise UsageError(TOO_LARGE) from None
     record = {**job.record("throughput"), **figures, "operation_ms": None}
     try:
-        if FLAGS.trace:
-            record["operation_ms"] = trace.write(FLAGS.trace, job.engine)
+        if folder:
+            record["operation_ms"] = trace.write(folder, job.engine)
     except Exception as error:
         raise UsageError(f"--trace={FLAGS.trace} can't be written: {first_line(error)}") from None
     finally:  # the figures are kept whatever the profiler does

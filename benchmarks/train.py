@@ -34,8 +34,9 @@ def main() -> None:
     """Trains, scores, prints a table, writes the record and the network."""
     start = time.perf_counter()
     settings = options.read(batch_size=options.batch_size(FLAGS.batch_size))
-    if FLAGS.save is not None:
-        check_save(FLAGS.save)
+    path = FLAGS.save and os.path.expanduser(FLAGS.save)
+    if path is not None:
+        check_save(path)
     if settings.dataset == "synthetic":
         raise UsageError("--dataset=synthetic has nothing to learn; python -m benchmarks.throughput takes it")
     start_keras()
@@ -74,7 +75,7 @@ def main() -> None:
     }
     do_each(
         lambda: records.append(settings.out, record) if settings.out else None,
-        lambda: save(job, FLAGS.save) if FLAGS.save is not None else None,
+        lambda: save(job, path) if path is not None else None,
         lambda: console.table(f"{job.network} on {job.dataset}", rows),
     )
 

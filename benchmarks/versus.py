@@ -55,9 +55,11 @@ class Side:
 
 def main() -> None:
     """Runs both sides in turns, prints the ratio, writes the records."""
-    ours, theirs = sides()
+    peer, settings = read()
+    ours, theirs = sides(peer, settings)
+    out = settings.out
     found: dict[str, list[dict[str, Any]]] = {ours.name: [], theirs.name: []}
-    title = f"{FLAGS.arch or FLAGS.model or throughput.ARCH} against {FLAGS.peer}"
+    title = f"{settings.network or throughput.ARCH} against {peer.name}"
     with tempfile.TemporaryDirectory() as folder, console.progress(title, 2 * FLAGS.runs) as advance:
         for turn in range(FLAGS.runs):
             # The peer first: it refuses before it times anything. Then the first of one round is the last of the next.
@@ -65,20 +67,20 @@ def main() -> None:
                 # The peak of the device is the same in each run.
                 record = run(side, ["--peak" if FLAGS.peak and turn == 0 else "--nopeak"], Path(folder, "run.jsonl"))
                 found[side.name].append(record)
-                if FLAGS.out:
-                    records.append(FLAGS.out, record)
+                if out:
+                    records.append(out, record)
                 advance(1, f"{side.name} {record['images_per_second']:,.0f} images/s")
     a, b = (significance.sides(side.name, found[side.name], ACROSS) for side in (theirs, ours))
     (row,) = significance.judge(significance.pair(a, b, ACROSS))
     record = summary(row, found[ours.name][0], found[theirs.name][0])
-    do_each(lambda: records.append(FLAGS.out, record) if FLAGS.out else None, lambda: show(record))
+    do_each(lambda: records.append(out, record) if out else None, lambda: show(record))
     if FLAGS.fail_below is not None and significance.fails(row, FLAGS.fail_below):
         console.say(f"failed: the ratio is below --fail_below={FLAGS.fail_below:g}")
         raise SystemExit(2)
 
 
-def sides() -> tuple[Side, Side]:
-    """Our side and the peer's.
+def read() -> tuple[peers.Peer, options.Options]:
+    """The peer, and the options of our side.
 
     Raises:
         UsageError: the flags contradict each other; nothing has been run.
@@ -96,11 +98,16 @@ def sides() -> tuple[Side, Side]:
         )
     if settings.augment and not peer.augments:
         raise UsageError(f"--peer={peer.name} does not augment, so that --augment would compare different work")
-    if peer.name.startswith("torch"):
-        peers.check_network("torch", settings.network or throughput.ARCH)
+    if peer.network is not None:
+        peers.check_network(peer.network, settings.network or throughput.ARCH)
     significance.check_floor(FLAGS.fail_below)
     if FLAGS.runs >= significance.RUNS:
         significance.check_scipy()
+    return peer, settings
+
+
+def sides(peer: peers.Peer, settings: options.Options) -> tuple[Side, Side]:
+    """Our side and the peer's."""
     shared = given(OWN)
     if not peer.augments and settings.dataset != "synthetic":
         shared.append("--noaugment")

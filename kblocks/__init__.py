@@ -8,7 +8,8 @@
     x = kb.compose.stage(x, kb.residual.basic, 32, 3, stride=2, name="stage1")
     model = keras.Model(inputs, kb.head.classifier(x, 10, name="head"))
 
-Calling a function makes new weights; calling a model shares them.
+Calling a function makes new weights; calling a model shares them. `kblocks.contracts` lists the forms of functions that
+blocks take as arguments, and what the arguments `x`, `filters`, `style` and `name` mean everywhere.
 """
 
 from kblocks import (

@@ -1,12 +1,38 @@
 """Checks of arguments: each raises an error that names the argument, the rule and the value."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from numbers import Integral, Real
 from typing import Any
 
 import keras
+
+from kblocks.contracts import Block
+
+__all__ = [
+    "activation",
+    "block",
+    "channels_last",
+    "choice",
+    "divisible",
+    "fraction",
+    "function",
+    "functions",
+    "joinable",
+    "min_size",
+    "model",
+    "positive",
+    "positive_number",
+    "rank",
+    "takes",
+    "tensors",
+    "widths",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def rank(x: Any, expected: int, argument: str = "x") -> None:
@@ -52,13 +78,13 @@ def positive(value: Any, argument: str) -> None:
 
 def positive_number(value: Any, argument: str) -> None:
     """Raise unless `value` is a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < inf:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < inf:
         raise ValueError(f"`{argument}` must be a positive number; got {value!r}")
 
 
 def fraction(value: Any, argument: str) -> None:
     """Raise unless `value` is a number with 0 <= value < 1."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < 1:
         raise ValueError(f"`{argument}` must be at least 0 and below 1; got {value!r}")
 
 
@@ -82,17 +108,41 @@ def function(value: Any, argument: str) -> None:
         raise TypeError(f"`{argument}` must be a function of a tensor; got {value!r}")
 
 
-def block(value: Any, argument: str) -> None:
-    """Raise unless `value` is a function that takes a tensor and a name, as no layer and no function of Keras does."""
-    try:
-        parameters = inspect.signature(value).parameters.values()
-    except (TypeError, ValueError):
-        parameters = ()
-    takes_name = any(p.name == "name" or p.kind is p.VAR_KEYWORD for p in parameters)
-    if not takes_name or isinstance(value, type | keras.layers.Layer):
+def block(value: Any, argument: str, contract: type[Any] = Block, *, without: Sequence[str] = ()) -> None:
+    """Raise unless `value` is a function that can be called as `contract` says, apart from the arguments `without`."""
+    wanted = list(inspect.signature(contract.__call__).parameters.values())[1:]
+    positional = [p.name for p in wanted if p.kind is p.POSITIONAL_ONLY]
+    keywords = [p.name for p in wanted if p.kind is p.KEYWORD_ONLY]
+    form = f"`{argument}` must be a function ({', '.join([*positional, '*', *keywords])}) -> tensor"
+    parameters = list(_parameters(value).values())
+    if not parameters or isinstance(value, type | keras.layers.Layer):
+        raise TypeError(f"{form}; got {value!r}")
+    name = getattr(value, "__name__", repr(value))
+    by_position = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    missing = [] if variadic else positional[len(by_position) :]
+    missing += [keyword for keyword in keywords if keyword not in without and not takes(value, keyword)]
+    if missing:
+        raise TypeError(f"{form}; {name} takes no {' and no '.join(f'`{each}`' for each in missing)}")
+    required = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    more = [each for each in required if each not in {*by_position[: len(positional)], *keywords}]
+    if more:
         raise TypeError(
-            f"`{argument}` must be a function (x, *, name) -> tensor, as those of kblocks.style; got {value!r}"
+            f"{form}; {name} needs {' and '.join(f'`{each}`' for each in more)} too, which functools.partial can bind"
         )
+
+
+def takes(function: Any, argument: str) -> bool:
+    """Whether a function has a keyword argument of this name."""
+    parameters = _parameters(function).values()
+    return any(p.kind is p.VAR_KEYWORD or (p.name == argument and p.kind is not p.POSITIONAL_ONLY) for p in parameters)
+
+
+def _parameters(value: Any) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(value).parameters
+    except (TypeError, ValueError):
+        return {}
 
 
 def activation(value: Any, argument: str) -> None:
@@ -108,13 +158,13 @@ def model(value: Any, argument: str) -> None:
 
 
 def functions(values: Any, argument: str) -> None:
-    """Raise unless `values` is a list or tuple of functions, and holds one."""
+    """Raise unless `values` is a list or tuple of blocks, and holds one."""
     if not isinstance(values, list | tuple):
         raise TypeError(f"`{argument}` must be a list or tuple of functions; got {values!r}")
     if not values:
         raise ValueError(f"`{argument}` must hold at least one function; got an empty {type(values).__name__}")
     for value in values:
-        function(value, argument)
+        block(value, argument)
 
 
 def tensors(values: Any, argument: str, count: int | None = None) -> None:
@@ -131,7 +181,7 @@ def tensors(values: Any, argument: str, count: int | None = None) -> None:
 
 
 def joinable(values: Any, argument: str, *, free_axis: int | None = None) -> None:
-    """Raise unless all tensors have one shape, the axis `free_axis` left aside; an unknown size fits any other."""
+    """Raise unless all tensors have one shape, except along `free_axis`; an unknown size fits any other."""
     tensors(values, argument)
     shapes = [tuple(value.shape) for value in values]
     rule = "have equal shapes" if free_axis is None else f"have equal shapes but for axis {free_axis}"

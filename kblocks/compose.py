@@ -1,11 +1,7 @@
-"""Functions that put blocks together.
+"""Combinators: functions that call other functions of the forms in `kblocks.contracts`."""
 
-A *block* is a function `(x, *, name) -> tensor`; `functools.partial` binds the rest of its arguments.
-A *unit* is a function `(x, filters, *, stride=1, drop_path=0.0, style, name) -> tensor`: what `stage` repeats.
-A *merge* is a function `(tensors, *, name) -> tensor`.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Real
 
 from keras import KerasTensor, initializers, layers, ops
@@ -15,19 +11,34 @@ from kblocks.contracts import Block, Merge, Unit
 from kblocks.naming import scope
 from kblocks.style import Style
 
+__all__ = [
+    "add",
+    "branches",
+    "chain",
+    "concat",
+    "drop_path_schedule",
+    "layer_scale",
+    "skip",
+    "stage",
+    "stochastic_depth",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def concat(tensors: Sequence[KerasTensor], *, name: str | None = None) -> KerasTensor:
-    """`[a, b, …]` joined along the last axis.
+    """Concatenation along the last axis.
 
     Args:
-        tensors: of equal shapes but for the last axis.
-        name: the layer's name.
+        tensors: of equal shapes except along the last axis.
 
     Returns:
-        A tensor whose last axis is the sum of theirs; of a single tensor, an equal one.
+        A tensor whose last axis is the sum of theirs; a single tensor unchanged.
 
     Raises:
-        ValueError: the list is empty, or the shapes can't be joined.
+        ValueError: the list is empty, or the shapes differ along another axis.
 
     >>> from keras import Input
     >>> concat([Input((8, 8, 3)), Input((8, 8, 5))]).shape
@@ -44,10 +55,9 @@ def add(tensors: Sequence[KerasTensor], *, name: str | None = None) -> KerasTens
 
     Args:
         tensors: of equal shapes; nothing is broadcast.
-        name: the layer's name.
 
     Returns:
-        A tensor of their shape; of a single tensor, an equal one.
+        A tensor of their shape; a single tensor unchanged.
 
     Raises:
         ValueError: the list is empty, or the shapes differ.
@@ -67,13 +77,13 @@ def chain(x: KerasTensor, blocks: Sequence[Block], *, name: str | None = None) -
 
     Args:
         x: a tensor.
-        blocks: functions `(x, *, name) -> tensor`; the first gets the name `{name}_1`.
-        name: the prefix of all of them.
+        blocks: a `Block` each, named `{name}_1`, `{name}_2`, …
 
     Returns:
-        What the last block returns.
+        The output of the last block.
 
     Raises:
+        TypeError: a block is not of that form.
         ValueError: the list of blocks is empty.
 
     >>> from functools import partial
@@ -94,15 +104,15 @@ def branches(x: KerasTensor, blocks: Sequence[Block], *, merge: Merge = concat, 
 
     Args:
         x: a tensor.
-        blocks: functions `(x, *, name) -> tensor`; the first gets the name `{name}_branch1`.
-        merge: a function `(tensors, *, name) -> tensor`, as `concat` and `add`.
-        name: the prefix of all of them; the merge gets `{name}_out`.
+        blocks: a `Block` each, named `{name}_branch1`, `{name}_branch2`, …
+        merge: a `Merge`, such as `concat` or `add`, named `{name}_out`.
 
     Returns:
-        What `merge` makes of the branches' outputs.
+        The output of `merge`.
 
     Raises:
-        ValueError: the list of blocks is empty, or the outputs can't be joined.
+        TypeError: a block or `merge` is not of that form.
+        ValueError: the list of blocks is empty, or `merge` refuses the outputs.
 
     >>> from functools import partial
     >>> from keras import Input
@@ -111,7 +121,7 @@ def branches(x: KerasTensor, blocks: Sequence[Block], *, merge: Merge = concat, 
     (None, 32, 32, 24)
     """
     check.functions(blocks, "blocks")
-    check.block(merge, "merge")
+    check.block(merge, "merge", Merge)
     part = scope(name, "branches")
     return merge([block(x, name=part(f"branch{i}")) for i, block in enumerate(blocks, 1)], name=part("out"))
 
@@ -128,15 +138,15 @@ def skip(
 
     Args:
         x: a tensor.
-        block: a function `(x, *, name) -> tensor`.
-        shortcut: a function of the same form; `None` for `x` itself.
-        drop_path: the probability that an image's `block(x)` is left out of a training step.
-        name: the prefix of all of them; the sum gets `{name}_out`.
+        block: a `Block`.
+        shortcut: a `Block`; `None` for `x` itself.
+        drop_path: stochastic-depth (drop-path) rate of `block(x)`.
 
     Returns:
         A tensor of the shape of `block(x)`.
 
     Raises:
+        TypeError: `block` or `shortcut` is not of that form.
         ValueError: the two shapes differ, or `drop_path` is not at least 0 and below 1.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Figure 2.
@@ -171,19 +181,19 @@ def stage(
 
     Args:
         x: a tensor.
-        unit: a function `(x, filters, *, stride, drop_path, style, name) -> tensor`.
-        filters: channels that come out of each unit.
+        unit: a `Unit`.
+        filters: number of output channels of each unit.
         depth: number of units.
-        stride: step of the first unit, in pixels.
-        drop_paths: each unit's drop-path rate; empty for none.
-        style: every unit's, see `kblocks.style`; `None` for the unit's own.
-        name: the prefix; the units get `{name}_unit1`, `{name}_unit2`, …
+        stride: stride of the first unit.
+        drop_paths: drop-path rate of each unit; empty for 0.
+        style: `None` for the default of the unit.
+        name: the units are named `{name}_unit1`, `{name}_unit2`, …
 
     Returns:
-        What the last unit returns.
+        The output of the last unit.
 
     Raises:
-        TypeError: `unit` is no function, or `drop_paths` no sequence.
+        TypeError: `unit` is not of that form, or `drop_paths` is not a sequence.
         ValueError: `depth` is not a positive integer, or the number of rates is not `depth`.
 
     >>> from keras import Input
@@ -191,7 +201,7 @@ def stage(
     >>> stage(Input((32, 32, 16)), basic, 32, 3, stride=2).shape
     (None, 16, 16, 32)
     """
-    check.function(unit, "unit")
+    check.block(unit, "unit", Unit, without=() if style else ("style",))
     check.positive(filters, "filters")
     check.positive(depth, "depth")
     check.positive(stride, "stride")
@@ -200,26 +210,19 @@ def stage(
     if len(drop_paths) not in (0, depth):
         raise ValueError(f"`drop_paths` must hold one rate for each unit; got {len(drop_paths)} for a depth of {depth}")
     part = scope(name, "stage")
-    own = {} if style is None else {"style": style}
+    styled: Callable[..., KerasTensor] = unit if style is None else partial(unit, style=style)
     for i in range(depth):
-        x = unit(
-            x,
-            filters,
-            stride=stride if i == 0 else 1,
-            drop_path=drop_paths[i] if len(drop_paths) else 0.0,
-            name=part(f"unit{i + 1}"),
-            **own,
-        )
+        rate = drop_paths[i] if len(drop_paths) else 0.0
+        x = styled(x, filters, stride=stride if i == 0 else 1, drop_path=rate, name=part(f"unit{i + 1}"))
     return x
 
 
 def stochastic_depth(x: KerasTensor, rate: float, *, name: str | None = None) -> KerasTensor:
-    """`x` or zero, drawn anew for each image and step: `x · bernoulli(1 − rate) / (1 − rate)`; `x` in inference.
+    """`x · bernoulli(1 − rate) / (1 − rate)`, drawn for each image; `x` in inference.
 
     Args:
-        x: `(batch, …)`, the residual before it is added.
-        rate: the probability of zero; at 0 no layer is made.
-        name: the layer's name.
+        x: `(batch, …)`, a residual before the addition.
+        rate: the probability of zero; 0 adds no layer.
 
     Returns:
         A tensor of `x`'s shape.
@@ -227,8 +230,8 @@ def stochastic_depth(x: KerasTensor, rate: float, *, name: str | None = None) ->
     Raises:
         ValueError: `rate` is not at least 0 and below 1.
 
-    Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, arXiv 1603.09382, equation 2; scaled in training
-    instead of inference.
+    Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, arXiv 1603.09382, equation 2, with
+    the scaling in training instead of inference.
 
     >>> from keras import Input
     >>> stochastic_depth(Input((32, 32, 8)), 0.1).shape
@@ -241,10 +244,10 @@ def stochastic_depth(x: KerasTensor, rate: float, *, name: str | None = None) ->
 
 
 def drop_path_schedule(rate: float, depths: Sequence[int]) -> list[list[float]]:
-    """Rates that rise linearly with the depth, from 0 at the first unit to `rate` at the last, stage by stage.
+    """Linearly increasing drop-path rates, from 0 at the first unit to `rate` at the last, for each stage.
 
     Args:
-        rate: the last unit's rate.
+        rate: rate of the last unit.
         depths: number of units of each stage.
 
     Returns:
@@ -254,7 +257,7 @@ def drop_path_schedule(rate: float, depths: Sequence[int]) -> list[list[float]]:
         ValueError: `rate` is not at least 0 and below 1, or a depth is not a positive integer.
 
     Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, arXiv 1603.09382, section 3,
-    linear decay. The paper begins at `rate / units`; at 0, as here, begin Liu et al., "A ConvNet for the 2020s", 2022.
+    linear decay; the first rate is 0 as in Liu et al., "A ConvNet for the 2020s", 2022, not `rate / units`.
 
     >>> drop_path_schedule(0.5, (2, 1))
     [[0.0, 0.25], [0.5]]
@@ -270,18 +273,18 @@ def drop_path_schedule(rate: float, depths: Sequence[int]) -> list[list[float]]:
 
 
 def layer_scale(x: KerasTensor, initial: float, *, name: str | None = None) -> KerasTensor:
-    """`γ x` with one learned factor a channel, the same at every position.
+    """`γ x` with a learned factor for each channel.
 
     Args:
         x: `(batch, …, channels)`.
-        initial: what each factor begins at.
-        name: the prefix: the factors are the kernel of `{name}_gamma`, the product is `{name}_out`.
+        initial: initial value of γ.
+        name: γ is the kernel of `{name}_gamma`, the product is `{name}_out`.
 
     Returns:
         A tensor of `x`'s shape.
 
     Raises:
-        TypeError: `initial` is no number.
+        TypeError: `initial` is not a number.
         ValueError: `x` has no axis between batch and channels.
 
     Source: Touvron et al., "Going deeper with Image Transformers", 2021, arXiv 2103.17239, equation 4.
@@ -296,9 +299,9 @@ def layer_scale(x: KerasTensor, initial: float, *, name: str | None = None) -> K
         raise ValueError(f"`x` must have rank 3 or more (batch, …, channels); got shape {tuple(x.shape)}")
     if x.shape[-1] is None:
         raise ValueError(f"`x` must have a known last dimension; got shape {tuple(x.shape)}")
-    part = scope(name, "layer_scaling")  # Keras has a layer of the plain name.
+    part = scope(name, "layer_scaling")  # "layer_scale" is the name of a layer in Keras.
     channels = x.shape[-1]
-    # A dense layer on a single 1 for each image is a learned vector; no gradient flows into `x` from it.
+    # A dense layer applied to ones is a learned vector; it passes no gradient on to `x`.
     one = ops.ones_like(x[(slice(None), *(0,) * (len(x.shape) - 2), slice(0, 1))])
     gamma = layers.Dense(
         channels, use_bias=False, kernel_initializer=initializers.Constant(initial), name=part("gamma")

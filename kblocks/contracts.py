@@ -6,12 +6,15 @@ signature does; there is nothing to inherit. `functools.partial` binds whatever 
     partial(kblocks.residual.bottleneck, groups=32)  # a Unit
     partial(kblocks.conv.conv_norm_act, filters=64)  # a Block
 
-What all of them share:
+What all blocks share, and what docstrings therefore omit:
 
-- The tensor comes first, channels last; an image has rank 4, `(batch, height, width, channels)`.
+- `x` comes first, channels last. Unless another shape is given it is an image, `(batch, height, width, channels)`, with
+  a height and width that may be `None`.
 - `filters` is the number of output channels.
 - `style` is a `kblocks.Style`: normalisation, activation, initialiser, regulariser and padding.
-- `name` is the name of the layer, or the prefix of the names of all layers that the function adds.
+- `name` is the name of the layer, or the prefix of the names of all layers of the block, see `kblocks.naming`.
+- A tensor of another rank or a size that is not a positive integer raises a `ValueError`, a function that does not fit
+  its contract a `TypeError`.
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from kblocks.style import Style
 
 __all__ = ["Attention", "Block", "Cell", "Merge", "Module", "Shortcut", "Stem", "Unit"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 class Block(Protocol):

@@ -1,8 +1,11 @@
-"""Convolution, normalisation and activation, in the orders that networks use them.
+"""Convolution, normalisation and activation.
 
-The leaf functions (`conv`, `depthwise_conv`, `separable_conv`) add one layer under their name; the composite functions
-give the convolution the name itself and append `_norm` and `_act` for the rest. Where the style has no normalisation,
-the convolution carries an activation of Keras's itself, as one writes by hand: `Conv2D(64, 3, activation="relu")`.
+`conv`, `depthwise_conv` and `separable_conv` add one layer, named `name`. The composite functions name the convolution
+`name` and append `_norm` and `_act` for the other layers. Without a normalisation, the convolution applies the
+activation itself, as in `Conv2D(64, 3, activation="relu")`.
+
+With the style's padding `"same"` or `"symmetric"`, each output size is `ceil(size / stride)`; with `"valid"` it is
+`ceil((size − dilation · (kernel_size − 1)) / stride)`, with `"floor"` `floor(size / stride)`.
 """
 
 from typing import Any
@@ -13,6 +16,21 @@ from kblocks import check
 from kblocks.naming import resolve
 from kblocks.padding import pad, window
 from kblocks.style import RELU_BN, Style, carried, norm_act, normalize
+
+__all__ = [
+    "conv",
+    "conv_norm",
+    "conv_norm_act",
+    "depthwise_conv",
+    "depthwise_norm_act",
+    "norm_act_conv",
+    "separable_conv",
+    "separable_norm_act",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def conv(
@@ -31,24 +49,19 @@ def conv(
     """`W ∗ x`, a 2-D convolution with the style's padding, initialiser and regulariser.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        kernel_size: side of the square kernel, or its height and width, in pixels.
-        stride: step in pixels.
-        dilation: distance of neighbouring taps, in pixels.
-        groups: how many independent groups the channels fall into.
-        use_bias: whether to add a bias; `None` adds one where the style has no normalisation to do so.
-        activation: a name that `keras.activations` knows, for the layer to apply itself; `None` for none.
-        style: see `kblocks.style`.
-        name: the layer's name.
+        filters: number of output channels.
+        kernel_size: height and width of the kernel, or one number for both.
+        stride: stride in both directions.
+        dilation: dilation rate.
+        groups: number of groups.
+        use_bias: whether to add a bias; `None` adds one if the style has no normalisation.
+        activation: name of a function of `keras.activations` that the layer applies.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`; with padding `"valid"`
-        `ceil((size − dilation · (kernel_size − 1)) / stride)` for each size, with `"floor"`
-        `floor(size / stride)`.
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, or `groups` does not divide both widths.
+        ValueError: `groups` does not divide the input and output channels.
 
     >>> from keras import Input
     >>> conv(Input((32, 32, 3)), 16, 3, stride=2).shape
@@ -89,21 +102,15 @@ def depthwise_conv(
     """`W_c ∗ x_c` for each channel `c`: a 2-D convolution that does not mix channels.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        kernel_size: side of the square kernel, in pixels.
-        stride: step in pixels.
-        dilation: distance of neighbouring taps, in pixels.
-        multiplier: channels that come out for each that goes in.
-        use_bias: whether to add a bias; `None` adds one where the style has no normalisation to do so.
-        activation: a name that `keras.activations` knows, for the layer to apply itself; `None` for none.
-        style: see `kblocks.style`.
-        name: the layer's name.
+        kernel_size: height and width of the kernel.
+        stride: stride in both directions.
+        dilation: dilation rate.
+        multiplier: number of output channels for each input channel (`depth_multiplier` in Keras).
+        use_bias: whether to add a bias; `None` adds one if the style has no normalisation.
+        activation: name of a function of `keras.activations` that the layer applies.
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), channels · multiplier)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or a size is not a positive integer.
 
     >>> from keras import Input
     >>> depthwise_conv(Input((32, 32, 8)), 3, stride=2).shape
@@ -140,25 +147,19 @@ def separable_conv(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`P (W_c ∗ x_c)`: a depthwise convolution and a 1×1 convolution, with nothing between them.
+    """`P (W_c ∗ x_c)`: a depthwise convolution and a 1×1 convolution, with nothing in between.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        kernel_size: side of the square depthwise kernel, in pixels.
-        stride: step in pixels.
-        dilation: distance of neighbouring taps, in pixels.
-        multiplier: channels between the two for each that goes in.
-        use_bias: whether to add a bias; `None` adds one where the style has no normalisation to do so.
-        activation: a name that `keras.activations` knows, for the layer to apply itself; `None` for none.
-        style: see `kblocks.style`.
-        name: the layer's name.
+        filters: number of output channels.
+        kernel_size: height and width of the depthwise kernel.
+        stride: stride in both directions.
+        dilation: dilation rate.
+        multiplier: number of depthwise output channels for each input channel.
+        use_bias: whether to add a bias; `None` adds one if the style has no normalisation.
+        activation: name of a function of `keras.activations` that the layer applies.
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or a size is not a positive integer.
 
     Source: Chollet, "Xception", 2016, arXiv 1610.02357, section 1.2.
 
@@ -200,11 +201,8 @@ def conv_norm(
     """`norm(W ∗ x)`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        kernel_size: side of the square kernel, or its height and width, in pixels.
-        style: see `kblocks.style`.
-        name: the convolution's name, and the prefix of the rest.
+        filters: number of output channels.
+        kernel_size: height and width of the kernel, or one number for both.
         **options: `stride`, `dilation`, `groups` and `use_bias` of `conv`.
 
     Returns:
@@ -235,11 +233,8 @@ def conv_norm_act(
     """`act(norm(W ∗ x))`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        kernel_size: side of the square kernel, or its height and width, in pixels.
-        style: see `kblocks.style`.
-        name: the convolution's name, and the prefix of the rest.
+        filters: number of output channels.
+        kernel_size: height and width of the kernel, or one number for both.
         **options: `stride`, `dilation`, `groups` and `use_bias` of `conv`.
 
     Returns:
@@ -270,11 +265,8 @@ def norm_act_conv(
     """`W ∗ act(norm(x))`, the pre-activation order.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        kernel_size: side of the square kernel, or its height and width, in pixels.
-        style: see `kblocks.style`.
-        name: the convolution's name, and the prefix of the rest.
+        filters: number of output channels.
+        kernel_size: height and width of the kernel, or one number for both.
         **options: `stride`, `dilation`, `groups` and `use_bias` of `conv`.
 
     Returns:
@@ -301,10 +293,7 @@ def depthwise_norm_act(
     """`act(norm(W_c ∗ x_c))`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        kernel_size: side of the square kernel, in pixels.
-        style: see `kblocks.style`.
-        name: the convolution's name, and the prefix of the rest.
+        kernel_size: height and width of the kernel.
         **options: `stride`, `dilation`, `multiplier` and `use_bias` of `depthwise_conv`.
 
     Returns:
@@ -337,11 +326,8 @@ def separable_norm_act(
     """`act(norm(P (W_c ∗ x_c)))`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        kernel_size: side of the square depthwise kernel, in pixels.
-        style: see `kblocks.style`.
-        name: the convolution's name, and the prefix of the rest.
+        filters: number of output channels.
+        kernel_size: height and width of the depthwise kernel.
         **options: `stride`, `dilation`, `multiplier` and `use_bias` of `separable_conv`.
 
     Returns:
@@ -365,7 +351,8 @@ def separable_norm_act(
 def _refuse_activation(options: dict[str, Any]) -> None:
     if "activation" in options:
         raise TypeError(
-            f"`activation` must be the style's, dataclasses.replace(style, activation=…); got {options['activation']!r}"
+            "`activation` must be set in the style, dataclasses.replace(style, activation=…); "
+            f"got {options['activation']!r}"
         )
 
 
@@ -373,4 +360,4 @@ def _check_names(activation: str | None, name: str | None) -> None:
     if activation is not None:
         check.activation(activation, "activation")
     if name is not None and not resolve(name, "conv"):
-        raise ValueError("`name` must be a layer's own; got ''")
+        raise ValueError("`name` must not be empty for a single layer; got ''")

@@ -1,20 +1,26 @@
-"""Names that tell where a layer stands: `stage2_unit1_conv1`, `stage2_unit1_out`.
+"""Names of layers: `stage2_unit1_conv1`, `stage2_unit1_out`.
 
-A block's `name` is a prefix; its layers append `_part`. Without a name a block takes a fresh readable prefix
-(`bottleneck_3`); with the empty name `""`, which a whole model passes to its parts, they stand alone (`stem_conv`).
+The `name` of a block is a prefix, to which its layers append `_part`. Without a name a block takes a new prefix
+(`bottleneck_3`); with the empty name `""`, which a whole model passes to its parts, there is no prefix (`stem_conv`).
 """
 
 from collections.abc import Callable
 
 import keras
 
+__all__ = ["resolve", "scope"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def scope(name: str | None, default: str) -> Callable[[str], str]:
     """`scope(name, default)(part)` is `name_part`: the names of the layers of one block.
 
     Args:
-        name: the block's prefix; `None` for a fresh one, `""` for none at all.
-        default: what a fresh prefix begins with; not the name of a Keras layer or op, whose counters it shares.
+        name: the prefix; `None` for a new one, `""` for none.
+        default: start of a new prefix; not the name of a Keras layer or op, whose counters it would share.
 
     Returns:
         A function from a part's name to the layer's full name.
@@ -33,11 +39,11 @@ def scope(name: str | None, default: str) -> Callable[[str], str]:
 
 
 def resolve(name: str | None, default: str) -> str:
-    """`name` itself if it is given, else a fresh `default_1`, `default_2`, …; for functions that add a single layer.
+    """`name`, or if it is `None` a new name `default_1`, `default_2`, …; for functions that add a single layer.
 
     Args:
         name: the layer's name or `None`.
-        default: what a fresh name begins with.
+        default: start of a new name.
 
     Returns:
         The name.

@@ -1,4 +1,4 @@
-"""Padding of sliding windows, where a style asks for one that Keras has no word for."""
+"""The padding of a style, for convolutions and poolings, including those that Keras does not have."""
 
 from typing import Any
 
@@ -6,6 +6,12 @@ from keras import KerasTensor, layers
 
 from kblocks import check
 from kblocks.style import Style
+
+__all__ = ["pad", "replace_stride", "window"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def pad(
@@ -18,23 +24,21 @@ def pad(
     style: Style,
     name: str | None,
 ) -> tuple[KerasTensor, str]:
-    """`x`, padded beforehand where the style's padding has no word in Keras, and Keras's word for what is left to do.
+    """`x`, zero-padded if Keras does not have the style's padding, and the `padding` argument for the Keras layer.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        kernel_size: side of the window that will slide over it, or its height and width, in pixels.
-        stride: the window's step in pixels.
-        dilation: distance of the window's neighbouring taps, in pixels.
-        argument: what the caller calls `kernel_size`, for the errors.
+        kernel_size: height and width of the window, or one number for both.
+        stride: stride of the window.
+        dilation: dilation rate of the window.
+        argument: the caller's name for `kernel_size`, for the errors.
         style: its `padding` is read.
-        name: the prefix of the padding layer, `{name}_pad`.
+        name: the padding layer is named `{name}_pad`.
 
     Returns:
-        The tensor and `"same"` or `"valid"`.
+        The tensor, and `"same"` or `"valid"`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or smaller than the window, a size is not a positive integer, or the window is
-            even and the padding symmetric.
+        ValueError: `x` is smaller than the window, or the window is even and the padding `"symmetric"`.
 
     >>> from keras import Input
     >>> pad(Input((32, 32, 3)), 7, stride=2, style=Style(padding="symmetric"), name=None)
@@ -56,20 +60,20 @@ def pad(
     if any(side % 2 == 0 for side in sides):
         raise ValueError(f"`{argument}` must be odd for symmetric padding; got {kernel_size}")
     if stride == 1 or sides == (1, 1):
-        # At stride 1 the two agree, and Keras's own padding saves a layer.
+        # At stride 1 the result is the same, without a layer for the padding.
         return x, "same"
     return layers.ZeroPadding2D((sides[0] // 2, sides[1] // 2), name=name and f"{name}_pad")(x), "valid"
 
 
 def replace_stride(stride: int, dilation: int) -> tuple[int, int]:
-    """The stride and the dilation of the convolution to which a unit gives its stride.
+    """Stride and dilation of the strided convolution of a unit: a dilation above 1 replaces the stride.
 
     Args:
-        stride: the unit's, in pixels.
-        dilation: the unit's; above 1 it replaces the stride, for which what follows is dilated.
+        stride: stride of the unit.
+        dilation: dilation rate of the unit's other convolutions, and of the units that follow.
 
     Returns:
-        `stride, 1`, or with a dilation `1, dilation // stride`.
+        `stride, 1`, or for a dilation above 1 `1, dilation // stride`.
 
     Raises:
         ValueError: one of them is not a positive integer, or `stride` does not divide a dilation above 1.
@@ -89,17 +93,17 @@ def replace_stride(stride: int, dilation: int) -> tuple[int, int]:
 
 
 def window(kernel_size: Any, argument: str = "kernel_size") -> tuple[int, int]:
-    """Height and width of a window, in pixels, from one side or both.
+    """Height and width of a window.
 
     Args:
-        kernel_size: the side of a square window, or its height and width.
-        argument: what the caller calls `kernel_size`, for the errors.
+        kernel_size: height and width, or one number for both.
+        argument: the caller's name for `kernel_size`, for the errors.
 
     Returns:
-        The two.
+        `(height, width)`.
 
     Raises:
-        ValueError: it is neither, or a side is not a positive integer.
+        ValueError: `kernel_size` is neither, or not of positive integers.
 
     >>> window(3), window((1, 7))
     ((3, 3), (1, 7))
@@ -114,7 +118,7 @@ def window(kernel_size: Any, argument: str = "kernel_size") -> tuple[int, int]:
 
 
 def _check_span(x: KerasTensor, sides: tuple[int, int], dilation: int) -> None:
-    """Raise if `x` is known to be smaller than the window with its gaps."""
+    """Raise if `x` is known to be smaller than the dilated window."""
     least = [dilation * (side - 1) + 1 for side in sides]
     if any(size is not None and size < span for size, span in zip(x.shape[1:3], least, strict=True)):
         raise ValueError(
@@ -125,13 +129,13 @@ def _check_span(x: KerasTensor, sides: tuple[int, int], dilation: int) -> None:
 
 def _pad_to_floor(x: KerasTensor, sides: tuple[int, int], stride: int, name: str | None) -> tuple[KerasTensor, str]:
     if stride == 1 or all(size is not None and size % stride == 0 for size in x.shape[1:3]):
-        # Where the stride divides the sizes the two agree, and Keras's own padding saves a layer.
+        # Where the stride divides the sizes the result is the same, without a layer for the padding.
         return x, "same"
     check.min_size(x, stride, f"a window of {sides[0]}×{sides[1]} at a stride of {stride}")
     gaps = tuple((0, max(stride - side, 0)) for side in sides)
     pads = tuple((max(side - stride, 0) // 2, (max(side - stride, 0) + 1) // 2) for side in sides)
     if any(map(any, gaps)):
-        # No window may begin where no whole step is left.
+        # No window may start within an incomplete last stride.
         x = layers.Cropping2D(gaps, name=name and f"{name}_crop")(x)
     if any(map(any, pads)):
         x = layers.ZeroPadding2D(pads, name=name and f"{name}_pad")(x)

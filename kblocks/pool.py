@@ -1,4 +1,8 @@
-"""Pooling: over a sliding window, and over the whole image."""
+"""Pooling over windows and over the whole image.
+
+Each output size is `ceil(size / stride)`; with padding `"valid"` it is `ceil((size − window + 1) / stride)`, with
+`"floor"` `floor(size / stride)`. Only the padding of the style is read.
+"""
 
 from math import ceil
 
@@ -9,27 +13,26 @@ from kblocks.naming import resolve
 from kblocks.padding import pad, window
 from kblocks.style import RELU_BN, Style
 
+__all__ = ["avg_pool", "global_pool", "max_pool"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def max_pool(
     x: KerasTensor, size: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
 ) -> KerasTensor:
-    """The largest value of each window of `size × size`, channel by channel.
+    """The maximum of each window of each channel.
 
     Args:
-        x: `(batch, height, width, channels)`; not negative where the style's padding is symmetric or `"floor"`, which
-            may pad with zeros (an activation such as ReLU sees to that).
-        size: side of the window, in pixels.
-        stride: step in pixels.
-        style: its `padding` is read.
-        name: the layer's name.
+        x: an image, not negative (as after a ReLU) if the style's padding is `"symmetric"` or `"floor"`, which may pad
+            with zeros.
+        size: height and width of the window.
+        stride: stride in both directions.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), channels)`; with padding `"valid"`
-        `ceil((size_of_x − size + 1) / stride)` for each size, with `"floor"`
-        `floor(size_of_x / stride)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or a size is not a positive integer.
+        `(batch, ceil(height / stride), ceil(width / stride), channels)`.
 
     >>> from keras import Input
     >>> max_pool(Input((32, 32, 8)), 3, stride=2).shape
@@ -42,23 +45,16 @@ def max_pool(
 def avg_pool(
     x: KerasTensor, size: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
 ) -> KerasTensor:
-    """The mean of each window of `size × size`, channel by channel.
+    """The mean of each window of each channel.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        size: side of the window, in pixels.
-        stride: step in pixels.
-        style: its `padding` is read; with `"same"` the padding does not count in the mean; with `"symmetric"` and a
-            stride above 1 it counts as zeros, with `"floor"` too where the stride is not known to divide the sizes.
-        name: the layer's name.
+        size: height and width of the window.
+        stride: stride in both directions.
+        style: padding `"same"` is excluded from the mean; zeros of `"symmetric"` at a stride above 1, and of `"floor"`
+            unless the stride is known to divide the sizes, are included.
 
     Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), channels)`; with padding `"valid"`
-        `ceil((size_of_x − size + 1) / stride)` for each size, with `"floor"`
-        `floor(size_of_x / stride)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or a size is not a positive integer.
+        `(batch, ceil(height / stride), ceil(width / stride), channels)`.
 
     >>> from keras import Input
     >>> avg_pool(Input((32, 32, 8)), 2, stride=2).shape
@@ -72,18 +68,17 @@ def avg_pool(
 
 
 def global_pool(x: KerasTensor, kind: str = "avg", *, name: str | None = None) -> KerasTensor:
-    """A vector for each image or sequence.
+    """One vector for each image or sequence.
 
     Args:
         x: `(batch, height, width, channels)`, `(batch, tokens, channels)` or `(batch, features)`.
-        kind: `"avg"` for the mean of all positions, `"max"` for the largest value, `"flatten"` for all of them.
-        name: the layer's name.
+        kind: `"avg"`, `"max"` or `"flatten"`.
 
     Returns:
-        `(batch, channels)`; for `"flatten"` `(batch, height · width · channels)`. A vector is returned as it is.
+        `(batch, channels)`; for `"flatten"` `(batch, height · width · channels)`. A vector is returned unchanged.
 
     Raises:
-        ValueError: `kind` is none of the three, or a size is unknown that `"flatten"` needs.
+        ValueError: `kind` is none of the three, or a size is unknown and `kind` is `"flatten"`.
 
     >>> from keras import Input
     >>> global_pool(Input((8, 8, 4)), "avg").shape
@@ -110,7 +105,7 @@ def global_pool(x: KerasTensor, kind: str = "avg", *, name: str | None = None) -
 
 
 def _pads_unevenly(size: int | None, side: int, stride: int) -> bool:
-    """Whether padding `"same"` may add more pixels after an image of this size than before it."""
+    """Whether padding `"same"` may be larger at the end than at the beginning, for an image of this size."""
     if stride == 1:
         return side % 2 == 0
     if size is None:
@@ -119,11 +114,10 @@ def _pads_unevenly(size: int | None, side: int, stride: int) -> bool:
 
 
 def _mean_of_pixels(x: KerasTensor, sides: tuple[int, int], stride: int, name: str | None) -> KerasTensor:
-    """The mean of each window with zeros for the padding, divided by the share of the window that is no padding.
+    """The mean of each zero-padded window, divided by the share of the window inside the image.
 
-    On PyTorch, Keras replicates the border where padding `"same"` is uneven, instead of leaving the padding out of the
-    mean. In an image with a margin of zeros, a whole number of strides wide, the windows stand at the same pixels, and
-    the padding touches none of those that are kept.
+    On the PyTorch backend, `AveragePooling2D` includes padding in the mean if it is uneven. A margin of zeros keeps it
+    out of all windows of the image; as the margin is a multiple of the stride, the windows stay in place.
     """
     name = resolve(name, "avg_pool")
     margins = tuple(ceil(side // 2 / stride) for side in sides)

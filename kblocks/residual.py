@@ -1,17 +1,27 @@
 """Residual units: `act(shortcut(x) + F(x))`, and in pre-activation order `x + F(act(norm(x)))`.
 
-Each is a unit `(x, filters, *, stride, drop_path, style, name) -> tensor` that `kblocks.compose.stage` repeats;
-`filters` is the width that comes out. A *shortcut* is a function `(x, filters, *, stride, style, name) -> tensor`,
-called only where the unit changes the shape. Papers that differ by a parameter are partials:
+Each is a `Unit` of `kblocks.contracts`, or a `Shortcut`. Arguments of all units:
+
+- `filters`: number of output channels.
+- `stride`: stride of the 3×3 convolution, or of the first of two.
+- `dilation`: dilation rate of the 3×3 convolutions. Above 1 it replaces the stride, which must divide it: the size is
+  kept, and the dilation rate of the 3×3 convolution that had the stride is `dilation / stride`.
+- `groups`: number of groups of the 3×3 convolutions.
+- `attention`: an `Attention`, applied to the residual before the addition.
+- `shortcut`: a `Shortcut`, used only if the unit changes the shape (in pre-activation units: the number of channels).
+- `drop_path`: stochastic-depth (drop-path) rate.
+
+The output is `(batch, ceil(height / stride), ceil(width / stride), filters)`, with a dilation above 1
+`(batch, height, width, filters)`. Networks that differ by an argument are partials:
 
     resnext = partial(bottleneck, groups=32, ratio=1/2)
     wide = partial(bottleneck, ratio=1/2)
     se_resnet = partial(bottleneck, attention=squeeze_excite)
     dilated = partial(bottleneck, dilation=2)
 
-A stage of stride 2 made of the last keeps the size; at every second pixel it computes what it would with the stride
-(Chen et al., "Rethinking Atrous Convolution", 2017, arXiv 1706.05587, section 3.1). That holds where the padding is
-symmetric or the size odd: of an even size `"same"` lays 3×3 windows of stride 2 around the odd pixels.
+A stage of stride 2 of such dilated units keeps the size. At every second pixel it equals the strided stage (Chen et
+al., "Rethinking Atrous Convolution", 2017, arXiv 1706.05587, section 3.1) if the padding is symmetric or the size odd;
+at even sizes the windows of `"same"` and stride 2 are centred on the odd pixels.
 """
 
 from collections.abc import Callable
@@ -27,24 +37,29 @@ from kblocks.padding import replace_stride
 from kblocks.pool import avg_pool, max_pool
 from kblocks.style import RELU_BN, Style, activate, normalize
 
+__all__ = [
+    "basic",
+    "bottleneck",
+    "linear_projection",
+    "padded",
+    "preact_basic",
+    "preact_bottleneck",
+    "projection",
+    "separable",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def projection(
     x: KerasTensor, filters: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
 ) -> KerasTensor:
     """`norm(conv1×1(x))`, a learned shortcut (option B of the paper).
 
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step in pixels.
-        style: see `kblocks.style`.
-        name: the convolution's name, and the prefix of the rest.
-
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or a size is not a positive integer.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, section 3.3.
 
@@ -64,21 +79,13 @@ def linear_projection(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`conv1×1(x)`, a learned shortcut without a normalisation, as pre-activation units have it.
+    """`conv1×1(x)`, a learned shortcut without a normalisation, for pre-activation units.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step in pixels.
-        use_bias: whether to add a bias; `None` adds one where the style has no normalisation to do so.
-        style: see `kblocks.style`.
-        name: the layer's name.
+        use_bias: whether to add a bias; `None` adds one if the style has no normalisation.
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or a size is not a positive integer.
 
     Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, section 5 and appendix.
 
@@ -95,17 +102,14 @@ def padded(
     """`[x[::stride, ::stride], 0, …]`, a shortcut without parameters (option A of the paper).
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out, no fewer than those that go in.
-        stride: step in pixels.
-        style: its `padding` is read: with `"floor"` the last pixel of an odd size is left out.
-        name: the prefix of the layers.
+        filters: number of output channels, at least that of `x`.
+        style: with padding `"floor"` the last pixel of an odd size is omitted.
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`, zero in the new channels.
 
     Raises:
-        ValueError: `x` is not of rank 4, or `filters` is below its channels.
+        ValueError: `filters` is below the channels of `x`.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, sections 3.3 and 4.2.
 
@@ -123,7 +127,7 @@ def padded(
     if stride > 1:
         x = avg_pool(x, 1, stride=stride, style=style, name=part("subsample"))
     if more:
-        # Of `(batch, height, width, channels)` the last axis is what the layer takes for the width of channels first.
+        # With channels first the layer pads the last two axes, which here are the width and the channels.
         x = layers.ZeroPadding2D(((0, 0), (0, more)), data_format="channels_first", name=part("out"))(x)
     return x
 
@@ -143,26 +147,8 @@ def basic(
 ) -> KerasTensor:
     """`act(shortcut(x) + norm(conv3×3(act(norm(conv3×3(x))))))`.
 
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of the first convolution, in pixels.
-        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
-            size stays, and the taps of the first convolution are `dilation / stride` apart.
-        groups: how many independent groups the channels of the convolutions fall into.
-        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added, which gets the unit's
-            style; `None` for none.
-        shortcut: used where the unit changes the shape.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
-
-    Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`; dilated, `(batch, height, width, filters)`.
-
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, `groups` does not divide a width, or
-            `stride` does not divide a dilation above 1.
+        ValueError: `groups` does not divide the channels, or `stride` not a dilation above 1.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Figure 5 left.
 
@@ -200,27 +186,12 @@ def bottleneck(
     """`act(shortcut(x) + norm(conv1×1(act(norm(conv3×3(act(norm(conv1×1(x)))))))))`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of the 3×3 convolution, in pixels.
-        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
-            size stays, and the taps are `dilation / stride` apart unless the first convolution has the stride.
         ratio: width of the 3×3 convolution, as a share of `filters`.
-        groups: how many independent groups the channels of the 3×3 convolution fall into.
-        stride_first: whether the first 1×1 convolution takes the stride, as in the paper, and not the 3×3.
-        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added, which gets the unit's
-            style; `None` for none.
-        shortcut: used where the unit changes the shape.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
-
-    Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`; dilated, `(batch, height, width, filters)`.
+        stride_first: whether the first 1×1 convolution has the stride, as in the paper, instead of the 3×3.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, `ratio · filters` is not a whole number,
-            `groups` does not divide it, or `stride` does not divide a dilation above 1.
+        ValueError: `ratio · filters` is not a whole number, `groups` does not divide it, or `stride` not a dilation
+            above 1.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Figure 5 right;
     `groups` after Xie et al., "Aggregated Residual Transformations", 2016, arXiv 1611.05431, Figure 3 (c).
@@ -256,31 +227,13 @@ def preact_basic(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`x + conv3×3(act(norm(conv3×3(a))))` with `a = act(norm(x))`; where the width changes `shortcut(a)` replaces `x`,
-    where only the size does `x[::stride, ::stride]`.
+    """`x + conv3×3(act(norm(conv3×3(a))))` with `a = act(norm(x))`.
 
-    A network of such units ends in a normalisation and an activation of its own.
-
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of the first convolution, in pixels.
-        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
-            size stays, and the taps of the first convolution are `dilation / stride` apart.
-        groups: how many independent groups the channels of the convolutions fall into.
-        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added, which gets the unit's
-            style; `None` for none.
-        shortcut: used where the unit changes the width.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
-
-    Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`; dilated, `(batch, height, width, filters)`.
+    If the number of channels changes, `shortcut(a)` replaces `x`; if only the size does, `x[::stride, ::stride]`. A
+    normalisation and an activation follow the last of such units.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, `groups` does not divide a width, or
-            `stride` does not divide a dilation above 1.
+        ValueError: `groups` does not divide the channels, or `stride` not a dilation above 1.
 
     Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, Figure 1 (b).
 
@@ -315,34 +268,15 @@ def preact_bottleneck(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`x + conv1×1(act(norm(conv3×3(act(norm(conv1×1(a)))))))` with `a = act(norm(x))`; where the width changes
-    `shortcut(a)` replaces `x`, where only the size does `x[::stride, ::stride]`.
-
-    A network of such units ends in a normalisation and an activation of its own.
+    """`x + conv1×1(act(norm(conv3×3(act(norm(conv1×1(a)))))))` with `a = act(norm(x))`; shortcuts as in `preact_basic`.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of the 3×3 convolution, in pixels.
-        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, which must divide it: the
-            size stays, and the taps are `dilation / stride` apart.
         ratio: width of the 3×3 convolution, as a share of `filters`.
-        groups: how many independent groups the channels of the 3×3 convolution fall into.
-        use_bias: whether the last convolution, which no normalisation follows, adds a bias; `None` adds one where the
-            style has no normalisation at all.
-        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added, which gets the unit's
-            style; `None` for none.
-        shortcut: used where the unit changes the width.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
-
-    Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`; dilated, `(batch, height, width, filters)`.
+        use_bias: whether the last convolution adds a bias; `None` adds one if the style has no normalisation.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, `ratio · filters` is not a whole number,
-            `groups` does not divide it, or `stride` does not divide a dilation above 1.
+        ValueError: `ratio · filters` is not a whole number, `groups` does not divide it, or `stride` not a dilation
+            above 1.
 
     Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, section 5 and appendix.
 
@@ -379,30 +313,19 @@ def separable(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`shortcut(x) + maxpool3×3(norm(sepconv3×3(act(… norm(sepconv3×3(act(x)))))))`, the pooling only with a stride.
+    """`shortcut(x) + maxpool3×3(norm(sepconv3×3(act(… norm(sepconv3×3(act(x)))))))`, without the pooling at stride 1.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        stride: step of a max-pooling of 3×3, in pixels; at 1 there is none.
+        stride: stride of the max-pooling.
         depth: number of separable convolutions.
-        dilation: distance of neighbouring taps, in pixels. Above 1 it replaces the stride, to which it must be equal,
-            as a pooling has no dilation: the size stays, and the taps are those of the unit with the stride.
-        activate_first: whether an activation precedes the first of them too.
-        widen_last: whether the last of them changes the width, and not the first.
-        attention: a function `(x, *, style, name) -> tensor` of the residual before it is added, which gets the unit's
-            style; `None` for none.
-        shortcut: used where the unit changes the shape.
-        drop_path: the probability that an image's residual is left out of a training step.
-        style: see `kblocks.style`; symmetric padding pads for the pooling with zeros, see `kblocks.pool.max_pool`.
-        name: the prefix of the layers.
-
-    Returns:
-        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+        dilation: dilation rate, which must be equal to a stride above 1, as poolings have none. It then replaces the
+            stride; the convolutions, which precede the pooling, are not dilated.
+        activate_first: whether an activation precedes the first convolution too.
+        widen_last: whether the last convolution changes the number of channels, instead of the first.
+        style: symmetric padding pads the pooling with zeros, see `kblocks.pool.max_pool`.
 
     Raises:
-        ValueError: `x` is not of rank 4, a size is not a positive integer, or a dilation above 1 and a stride above 1
-            are not equal.
+        ValueError: a dilation above 1 and a stride above 1 are not equal.
 
     Source: Chollet, "Xception", 2016, arXiv 1610.02357, Figure 5: three convolutions in the middle flow; two, with a
     stride, in the entry flow, whose first unit is not activated first, and in the exit flow, where the last widens.
@@ -414,9 +337,9 @@ def separable(
     check.rank(x, 4)
     check.positive(filters, "filters")
     check.positive(depth, "depth")
-    conv_stride, conv_dilation = replace_stride(stride, dilation)
+    pool_stride, conv_dilation = replace_stride(stride, dilation)
     if stride > 1 and conv_dilation > 1:
-        raise ValueError(f"`dilation` must be `stride` where a pooling has it; got {dilation} and {stride}")
+        raise ValueError(f"`dilation` must be equal to `stride`, the stride of a pooling; got {dilation} and {stride}")
     part = scope(name, "separable")
     y = x
     for i in range(1, depth + 1):
@@ -426,48 +349,48 @@ def separable(
         y = separable_conv(y, width, 3, dilation=conv_dilation, style=style, name=part(f"conv{i}"))
         y = normalize(y, style=style, name=part(f"conv{i}_norm"))
     if stride > 1:
-        y = max_pool(y, 3, stride=conv_stride, style=style, name=part("pool"))
+        y = max_pool(y, 3, stride=pool_stride, style=style, name=part("pool"))
     y = _attend_and_drop(y, attention, drop_path, style, part)
-    return add([_shortcut(x, filters, stride, conv_stride, shortcut, style, part), y], name=part("out"))
+    return add([_shortcut(x, filters, stride, pool_stride, shortcut, style, part), y], name=part("out"))
 
 
 def _shortcut(
     x: KerasTensor,
     filters: int,
     stride: int,
-    step: int,
+    conv_stride: int,
     shortcut: Shortcut,
     style: Style,
     part: Callable[[str], str],
 ) -> KerasTensor:
-    """`x` where the unit keeps its shape, else `shortcut(x)`; so too where a dilation has replaced the stride."""
-    check.block(shortcut, "shortcut")
+    """`x` if the unit has stride 1 and keeps the channels, else `shortcut(x)`, with stride 1 if dilated."""
+    check.block(shortcut, "shortcut", Shortcut)
     if stride == 1 and x.shape[-1] == filters:
         return x
-    return shortcut(x, filters, stride=step, style=style, name=part("shortcut"))
+    return shortcut(x, filters, stride=conv_stride, style=style, name=part("shortcut"))
 
 
 def _preact_shortcut(
     x: KerasTensor,
     a: KerasTensor,
     filters: int,
-    step: int,
+    conv_stride: int,
     shortcut: Shortcut,
     style: Style,
     part: Callable[[str], str],
 ) -> KerasTensor:
-    """`x`, at every `step`-th pixel, where the unit keeps its width, else `shortcut(a)`."""
-    check.block(shortcut, "shortcut")
+    """`x`, subsampled, if the unit keeps the channels, else `shortcut(a)`."""
+    check.block(shortcut, "shortcut", Shortcut)
     if x.shape[-1] == filters:
-        return padded(x, filters, stride=step, style=style, name=part("shortcut"))
-    return shortcut(a, filters, stride=step, style=style, name=part("shortcut"))
+        return padded(x, filters, stride=conv_stride, style=style, name=part("shortcut"))
+    return shortcut(a, filters, stride=conv_stride, style=style, name=part("shortcut"))
 
 
 def _attend_and_drop(
     y: KerasTensor, attention: Attention | None, drop_path: float, style: Style, part: Callable[[str], str]
 ) -> KerasTensor:
     if attention is not None:
-        check.block(attention, "attention")
+        check.block(attention, "attention", Attention)
         y = attention(y, style=style, name=part("attention"))
     check.fraction(drop_path, "drop_path")
     return stochastic_depth(y, drop_path, name=part("drop_path"))

@@ -5,6 +5,10 @@ from kblocks import check
 __all__ = ["make_divisible"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def make_divisible(
     width: int, factor: float, *, divisor: int = 8, least_share: float = 0.9, argument: str = "factor"
 ) -> int:

@@ -1,6 +1,7 @@
-"""Stems: what a network does to an image before its first stage.
+"""Stems: the layers before the first stage of a network.
 
-A stem is a function `(x, filters, *, style, name) -> tensor`; its last layer is `{name}_out`.
+Each is a `Stem` of `kblocks.contracts`, `(x, filters, *, style, name) -> tensor`, with `filters` output channels. The
+last layer is named `{name}_out`.
 """
 
 from collections.abc import Callable
@@ -14,24 +15,34 @@ from kblocks.naming import resolve, scope
 from kblocks.pool import max_pool
 from kblocks.style import GELU_LN, RELU_BN, Style, activate, normalize
 
+__all__ = [
+    "bare",
+    "cifar",
+    "googlenet",
+    "imagenet",
+    "inception_v3",
+    "mnist",
+    "mobile",
+    "nasnet",
+    "patchify",
+    "preact",
+    "xception",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 HINT = " (stems for small images: kblocks.stem.mnist for 28×28, kblocks.stem.cifar for 32×32)"
-"""What an error adds that finds an image too small."""
+"""Added to errors about images that are too small."""
 
 
 def cifar(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
-    """`act(norm(conv3×3(x)))`, for 32×32 images; the size stays.
-
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+    """`act(norm(conv3×3(x)))`, for 32×32 images; the size is kept.
 
     Returns:
         `(batch, height, width, filters)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, section 4.2.
 
@@ -45,19 +56,10 @@ def cifar(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | N
 
 
 def bare(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
-    """`conv3×3(x)`, for pre-activation units, which normalise and activate what they get; the size stays.
-
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        style: see `kblocks.style`.
-        name: the prefix of the layer.
+    """`conv3×3(x)`, for pre-activation units; the size is kept.
 
     Returns:
         `(batch, height, width, filters)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
 
     Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, appendix.
 
@@ -69,19 +71,10 @@ def bare(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | No
 
 
 def mnist(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
-    """`act(norm(conv3×3(pad2(x))))`, for 28×28 images, which become 32×32: five halvings instead of two.
-
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+    """`act(norm(conv3×3(pad2(x))))`, for 28×28 images, padded to 32×32, which can be halved five times.
 
     Returns:
         `(batch, height + 4, width + 4, filters)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
 
     Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, section II.B, for the padding
     to 32×32.
@@ -97,19 +90,10 @@ def mnist(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | N
 
 
 def imagenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
-    """`maxpool3×3/2(act(norm(conv7×7/2(x))))`, for 224×224 images: a quarter of the height and of the width.
-
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+    """`maxpool3×3/2(act(norm(conv7×7/2(x))))`, for 224×224 images.
 
     Returns:
         `(batch, ceil(height / 4), ceil(width / 4), filters)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Table 1.
 
@@ -123,22 +107,13 @@ def imagenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str 
 
 
 def preact(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
-    """`maxpool3×3/2(conv7×7/2(x) + b)`, for 224×224 images and pre-activation units, which activate what they get.
-
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+    """`maxpool3×3/2(conv7×7/2(x) + b)`, for 224×224 images and pre-activation units.
 
     Returns:
         `(batch, ceil(height / 4), ceil(width / 4), filters)`.
 
-    Raises:
-        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
-
-    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, Figure 1 (b), of which it
-    is the part before the first unit.
+    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, Figure 1 (b), the part
+    before the first unit.
 
     >>> from keras import Input
     >>> preact(Input((224, 224, 3)), 64).shape
@@ -150,19 +125,16 @@ def preact(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | 
 
 
 def googlenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
-    """`conv7×7/2 → maxpool3×3/2 → conv1×1 → conv3×3 → maxpool3×3/2`: an eighth of the height and of the width.
+    """`conv7×7/2 → maxpool3×3/2 → conv1×1 → conv3×3 → maxpool3×3/2`, for 224×224 images.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out; the first two convolutions have a third of them.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        filters: number of output channels; the first two convolutions have a third of it.
 
     Returns:
         `(batch, ceil(height / 8), ceil(width / 8), filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4, or 3 does not divide `filters`.
+        ValueError: 3 does not divide `filters`.
 
     Source: Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv 1409.4842, Table 1; without the two local
     response normalisations.
@@ -181,23 +153,21 @@ def googlenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str
 
 
 def inception_v3(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
-    """`conv3×3/2 → conv3×3 → conv3×3 → maxpool3×3/2 → conv1×1 → conv3×3 → maxpool3×3/2`, about an eighth of the height
-    and of the width; only the third convolution has a padding, the style's.
+    """`conv3×3/2 → conv3×3 → conv3×3 → maxpool3×3/2 → conv1×1 → conv3×3 → maxpool3×3/2`, for 299×299 images;
+    only the third convolution is padded.
 
     Args:
-        x: `(batch, height, width, channels)`, at least 75×75 where the size is known.
-        filters: channels that come out; the convolutions before have 1/6, 1/6, 1/3 and 5/12 of them.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        x: an image of at least 75×75.
+        filters: number of output channels; the convolutions before have 1/6, 1/6, 1/3 and 5/12 of it.
 
     Returns:
         `(batch, (height − 19) // 8, (width − 19) // 8, filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or smaller than 75×75, or 12 does not divide `filters`.
+        ValueError: `x` is smaller than 75×75, or 12 does not divide `filters`.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, arXiv 1512.00567,
-    Table 1, but for the last two convolutions, which are those of the authors' own code.
+    Table 1, with the last two convolutions of the authors' code.
 
     >>> from keras import Input
     >>> inception_v3(Input((299, 299, 3)), 192).shape
@@ -217,19 +187,17 @@ def inception_v3(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: 
 
 
 def xception(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
-    """`act(norm(conv3×3(act(norm(conv3×3/2(x))))))` without padding, whatever the style's, for 299×299 images.
+    """`act(norm(conv3×3(act(norm(conv3×3/2(x))))))` without padding, for 299×299 images.
 
     Args:
-        x: `(batch, height, width, channels)`, at least 71×71 where the size is known.
-        filters: channels that come out; those of the first convolution are half of them.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        x: an image of at least 71×71.
+        filters: number of output channels; the first convolution has half of it.
 
     Returns:
         `(batch, (height − 5) // 2, (width − 5) // 2, filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or smaller than 71×71, or 2 does not divide `filters`.
+        ValueError: `x` is smaller than 71×71, or 2 does not divide `filters`.
 
     Source: Chollet, "Xception", 2016, arXiv 1610.02357, Figure 5.
 
@@ -247,19 +215,10 @@ def xception(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str 
 
 
 def mobile(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
-    """`act(norm(conv3×3/2(x)))`: half of the height and of the width.
-
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+    """`act(norm(conv3×3/2(x)))`, for 224×224 images.
 
     Returns:
         `(batch, ceil(height / 2), ceil(width / 2), filters)`.
-
-    Raises:
-        ValueError: `x` is not of rank 4, or `filters` is not a positive integer.
 
     Source: Howard et al., "MobileNets", 2017, arXiv 1704.04861, Table 1.
 
@@ -275,20 +234,16 @@ def mobile(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | 
 def patchify(
     x: KerasTensor, filters: int, *, size: int = 4, style: Style = GELU_LN, name: str | None = None
 ) -> KerasTensor:
-    """`norm(conv(x))` of patches side by side: a vector for each patch of `size × size`.
+    """`norm(conv(x))` with a stride of the kernel's size: one vector for each patch of the image.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        size: side of a patch, in pixels; what does not fill a patch is left out.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+        size: height and width of a patch; incomplete patches are dropped.
 
     Returns:
         `(batch, height // size, width // size, filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or smaller than a patch, or a size is not a positive integer.
+        ValueError: `x` is smaller than a patch.
 
     Source: Liu et al., "A ConvNet for the 2020s", 2022, arXiv 2201.03545, section 2.2; without a normalisation
     Dosovitskiy et al., "An Image is Worth 16x16 Words", 2020, arXiv 2010.11929, equation 1.
@@ -304,19 +259,13 @@ def patchify(
 
 
 def nasnet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
-    """`norm(conv3×3/2(x))` without padding, whatever the style's, and without an activation.
-
-    Args:
-        x: `(batch, height, width, channels)`.
-        filters: channels that come out.
-        style: see `kblocks.style`.
-        name: the prefix of the layers.
+    """`norm(conv3×3/2(x))` without padding and without an activation, for 224×224 images.
 
     Returns:
         `(batch, (height − 1) // 2, (width − 1) // 2, filters)`.
 
     Raises:
-        ValueError: `x` is not of rank 4 or smaller than 3×3, or `filters` is not a positive integer.
+        ValueError: `x` is smaller than 3×3.
 
     Source: Zoph et al., "Learning Transferable Architectures for Scalable Image Recognition", 2017, arXiv 1707.07012,
     Figure 2 right.
@@ -338,7 +287,7 @@ def _linear(
     style: Style,
     part: Callable[[str], str],
 ) -> KerasTensor:
-    """`norm(W ∗ x)` without padding; the last of the two layers, or the only one, is called `out`."""
+    """`norm(W ∗ x)` without padding; the last layer is named `out`."""
     name = part("out" if style.norm is None else "conv")
     valid = replace(style, padding="valid")
     x = conv(x, filters, kernel_size, stride=stride, use_bias=use_bias, style=valid, name=name)

@@ -1,7 +1,6 @@
-"""The style of a network in one value: normalisation, activation, initialiser, regulariser, padding.
+"""The style of a network: normalisation, activation, initialiser, regulariser and padding.
 
-A block takes its style as an argument and hands it down to the leaf functions, which alone read it; there are no global
-defaults. Vary one with `dataclasses.replace`:
+A style is an argument of every block; there are no global defaults. `dataclasses.replace` varies one:
 
     replace(RELU_BN, activation=gelu)
     replace(RELU_BN, norm=partial(batch_norm, momentum=0.99, epsilon=1e-3))
@@ -18,6 +17,38 @@ from kblocks import check
 from kblocks.contracts import Block
 from kblocks.naming import resolve
 
+__all__ = [
+    "GELU_LN",
+    "PLAIN",
+    "RELU",
+    "RELU6_BN",
+    "RELU_BN",
+    "SWISH_BN",
+    "TANH",
+    "Style",
+    "activate",
+    "activation",
+    "batch_norm",
+    "carried",
+    "gelu",
+    "group_norm",
+    "hard_sigmoid",
+    "hard_swish",
+    "layer_norm",
+    "linear",
+    "norm_act",
+    "normalize",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "swish",
+    "tanh",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def batch_norm(
     x: KerasTensor, *, momentum: float = 0.9, epsilon: float = 1e-5, scale: bool = True, name: str | None = None
@@ -26,10 +57,9 @@ def batch_norm(
 
     Args:
         x: `(batch, …, channels)`.
-        momentum: the share of the old moving statistics kept at each step.
+        momentum: momentum of the moving statistics.
         epsilon: added to the variance.
         scale: whether there is a γ.
-        name: the layer's name.
 
     Returns:
         A tensor of `x`'s shape.
@@ -49,7 +79,6 @@ def layer_norm(x: KerasTensor, *, epsilon: float = 1e-6, name: str | None = None
     Args:
         x: `(batch, …, channels)`.
         epsilon: added to the variance.
-        name: the layer's name.
 
     Returns:
         A tensor of `x`'s shape.
@@ -68,9 +97,8 @@ def group_norm(x: KerasTensor, *, groups: int = 32, epsilon: float = 1e-5, name:
 
     Args:
         x: `(batch, …, channels)`.
-        groups: how many groups the channels fall into.
+        groups: number of groups.
         epsilon: added to the variance.
-        name: the layer's name.
 
     Returns:
         A tensor of `x`'s shape.
@@ -93,14 +121,13 @@ def activation(x: KerasTensor, *, function: str, name: str | None = None) -> Ker
 
     Args:
         x: a tensor of any shape.
-        function: a name that `keras.activations` knows, as `"relu"`.
-        name: the layer's name.
+        function: name of a function of `keras.activations`, such as `"relu"`.
 
     Returns:
         A tensor of `x`'s shape.
 
     Raises:
-        ValueError: Keras knows no such function.
+        ValueError: `keras.activations` has no such function.
 
     >>> from keras import Input
     >>> activation(Input((8,)), function="tanh").shape
@@ -123,27 +150,25 @@ hard_sigmoid = partial(activation, function="hard_sigmoid")
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """What the layers of a network have in common.
+    """The settings that the layers of a network share.
 
     Attributes:
-        norm: a function `(x, *, name) -> tensor`, or `None` for no normalisation (convolutions then carry a bias).
-        activation: a function `(x, *, name) -> tensor`; `linear` for none.
-        initializer: of kernels, by name or configuration: one instance given to two layers would give both the same
-            weights.
-        regularizer: of kernels, by name or configuration, or `None`.
-        padding: of convolutions: `"same"` and `"valid"` as in Keras; `"symmetric"` pads both sides alike, as PyTorch
-            and the ImageNet ResNets do, which differs from `"same"` where the stride is above 1; `"floor"` pads every
-            size as `"same"` pads those that the stride divides, so that a stride of 2 makes 3 of 7. Sizes that
-            docstrings give without naming a padding are those of `"same"` and `"symmetric"`.
+        norm: a `Block`, or `None` for no normalisation; convolutions then have a bias.
+        activation: a `Block`; `linear` for none.
+        initializer: of kernels, a name or configuration; one instance would initialise all layers identically.
+        regularizer: of kernels, a name, a configuration or `None`.
+        padding: of convolutions and poolings: `"same"` and `"valid"` as in Keras; `"symmetric"`, equal on both sides as
+            in PyTorch and the ImageNet ResNets; `"floor"`, as `"same"` pads sizes that the stride divides, so that a
+            stride of 2 maps 7 to 3. Shapes in docstrings are those of `"same"` and `"symmetric"`.
 
     Raises:
-        TypeError: an initialiser or regulariser is an instance, or `norm` or `activation` no such function.
+        TypeError: an initialiser or regulariser is an instance, or `norm` or `activation` is not a `Block`.
         ValueError: `padding` is not one of the four.
     """
 
     norm: Block | None = batch_norm
     activation: Block = relu
-    # he_normal has the same variance, and takes four times as long to draw.
+    # he_normal has the same variance, and takes four times as long to sample.
     initializer: str | dict[str, Any] = "he_uniform"
     regularizer: str | dict[str, Any] | None = None
     padding: str = "same"
@@ -189,8 +214,7 @@ def norm_act(x: KerasTensor, *, style: Style, name: str | None = None) -> KerasT
 
     Args:
         x: `(batch, …, channels)`.
-        style: both functions; without a normalisation the activation alone.
-        name: the prefix of `norm` and `act`.
+        name: the layers are named `{name}_norm` and `{name}_act`.
 
     Returns:
         A tensor of `x`'s shape.
@@ -205,13 +229,15 @@ def norm_act(x: KerasTensor, *, style: Style, name: str | None = None) -> KerasT
 
 
 def carried(style: Style) -> str | None:
-    """The activation that a convolution or dense layer can apply itself, by the name that Keras knows it by.
+    """The Keras name of the activation, if a convolution or dense layer can apply it itself.
 
-    `None` where a normalisation stands between the two, and where the activation is a function of another kind.
+    `None` if the style has a normalisation, or an activation that is not one of `keras.activations`.
 
     >>> carried(Style(norm=None)), carried(Style())
     ('relu', None)
     """
-    chosen = style.activation
-    is_known = isinstance(chosen, partial) and chosen.func is activation and chosen.keywords.keys() == {"function"}
-    return chosen.keywords["function"] if is_known and style.norm is None else None
+    chosen: object = style.activation
+    if not isinstance(chosen, partial) or chosen.func is not activation or chosen.keywords.keys() != {"function"}:
+        return None
+    name: str = chosen.keywords["function"]
+    return name if style.norm is None else None

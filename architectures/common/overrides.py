@@ -4,10 +4,10 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from numbers import Real
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import kblocks as kb
-from architectures.common.contracts import check_contract
 from kblocks import check, contracts
 
 Spec = TypeVar("Spec")
@@ -79,7 +79,7 @@ def override(arch: str, spec: Spec, overrides: Mapping[str, Any]) -> Spec:
         if key in RATES:
             check.fraction(value, key)
         if key in functions:
-            check_contract(value, functions[key], key)
+            check.block(value, key, functions[key])
     return dataclasses.replace(spec, **overrides)  # type: ignore[type-var]
 
 
@@ -99,6 +99,6 @@ def _contracts(spec: type) -> dict[str, type]:
     return {
         name: kind
         for name, hint in get_type_hints(spec).items()
-        for kind in (get_args(hint) or (hint,))
-        if isinstance(kind, type) and kind in protocols
+        for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))
+        if kind in protocols
     }

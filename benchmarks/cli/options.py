@@ -1,6 +1,7 @@
 """The flags that the commands share, and their values as one immutable object. Needs no Keras."""
 
 import ast
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +113,7 @@ def read(*, batch_size: int | None, mode: str = "training", peer: str | None = N
     """
     options = Options(
         arch=FLAGS.arch,
-        model=FLAGS.model,
+        model=FLAGS.model and os.path.expanduser(FLAGS.model),
         overrides=tuple(FLAGS.override),
         dataset=FLAGS.dataset,
         input_shape=_input_shape(FLAGS.input_shape),
@@ -128,7 +129,7 @@ def read(*, batch_size: int | None, mode: str = "training", peer: str | None = N
         dtype_policy=choose("dtype_policy", FLAGS.dtype_policy, POLICIES),
         jit=choose("jit", FLAGS.jit, ("auto", "on", "off")),
         seed=FLAGS.seed,
-        out=FLAGS.out,
+        out=FLAGS.out and os.path.expanduser(FLAGS.out),
         mode=mode,
         peer=peer,
     )

@@ -28,6 +28,7 @@ class Peer:
         name: as `--peer` gives it.
         flags: of `benchmarks.throughput`, for the peer's side.
         backend: Keras's backend on the peer's side; `None` for the same as ours.
+        network: the network in place of ours, one of `NETWORKS`; `None` for ours.
         inputs: values of `--input` that our side may have.
         augments: whether the peer can augment images.
     """
@@ -35,6 +36,7 @@ class Peer:
     name: str
     flags: tuple[str, ...]
     backend: str | None = None
+    network: str | None = None
     inputs: tuple[str, ...] = ("resident",)
     augments: bool = True
 
@@ -56,11 +58,11 @@ def find(name: str) -> Peer:
         return Peer(name=name, flags=("--input=fit",), augments=False)
     if name in ("torch", "torch_compile"):
         jit = "on" if name == "torch_compile" else "off"
-        return Peer(name=name, flags=("--peer=torch", f"--jit={jit}"), backend="torch")
+        return Peer(name=name, flags=("--peer=torch", f"--jit={jit}"), backend="torch", network="torch")
     if name.startswith(TIMM):
-        return Peer(name=name, flags=(f"--peer={name}",), backend="torch")
+        return Peer(name=name, flags=(f"--peer={name}",), backend="torch", network=name)
     if name.startswith(KERAS_APPLICATIONS):
-        return Peer(name=name, flags=(f"--peer={name}",), inputs=("resident", "stream"))
+        return Peer(name=name, flags=(f"--peer={name}",), network=name, inputs=("resident", "stream"))
     raise UsageError(f"--peer must be one of {', '.join(VERSUS)}; got {name!r}{closest(name, VERSUS)}")
 
 

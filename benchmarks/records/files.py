@@ -32,7 +32,7 @@ def check_writable(path: str, flag: str = "out") -> None:
         raise UsageError(f"--{flag}={path} can't be written: {error.strerror}") from None
     is_device = mode is not None and stat.S_ISCHR(mode)
     if mode is not None and not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or is_device):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no file"
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a file"
         raise UsageError(f"--{flag}={path} can't be written: it is {kind}")
     if not os.access(folder if mode is None else path, os.W_OK):
         raise UsageError(f"--{flag}={path} can't be written: no permission")
@@ -70,7 +70,7 @@ def append(path: str, record: Mapping[str, Any]) -> None:
 
 
 def read(path: str) -> list[dict[str, Any]]:
-    """The records of a JSON Lines file; lines that are not JSON, as one whose writer was killed, are skipped.
+    """The records of a JSON Lines file; lines that are not JSON, for example incomplete ones, are skipped with a note.
 
     Raises:
         UsageError: there is no such file; a line is JSON but no record, or of a later version; or no line is a record.
@@ -79,7 +79,7 @@ def read(path: str) -> list[dict[str, Any]]:
 
 
 def gather(paths: Iterable[str]) -> list[list[dict[str, Any]]]:
-    """The records of each file, checked; equal ones, of one file or of several, are the first's alone.
+    """The records of each file, checked; of equal records, in one file or several, only the first is kept.
 
     Raises:
         UsageError: a file can't be read, or a record lacks a field or has it in another form.
@@ -114,7 +114,7 @@ def _numbered(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
-            note(f"{path}, line {number}, is incomplete or no JSON, and is skipped")
+            note(f"{path}, line {number}, is incomplete or not JSON; it is skipped")
             skipped += 1
             continue
         if not isinstance(record, dict) or "script" not in record:

@@ -16,23 +16,23 @@ FIELDS = (*(field.name for field, _ in identifying(CONFIGURATION)), "device")
 
 @dataclass(frozen=True)
 class Device:
-    """What a run was on: equal only where all that is known of it is.
+    """The device of a run; two are equal if all their fields are.
 
     Attributes:
-        values: its fields of the table, in normal form.
+        values: the fields of the table that identify it, in normal form.
     """
 
     values: tuple[tuple[str, Any], ...]
 
     def __str__(self) -> str:
-        """Its name: that of the accelerator, if there is one, and of the processor."""
+        """Name of the accelerator, if there is one, and of the processor."""
         known = dict(self.values)
         cores = f"{known['cpu_cores']} cores of {known['cpu']}"
         return cores if known["device"] == "CPU" else f"{known['device']} with {cores}"
 
     @property
     def is_known(self) -> bool:
-        """Whether its record tells it from other devices of its name; the first versions did not."""
+        """Whether its record distinguishes it from others of the same name; early versions did not."""
         return dict(self.values)["kernel"] is not None
 
 
@@ -45,29 +45,29 @@ def configuration(record: Record) -> Values:
 
 
 def training(record: Record) -> Values:
-    """What the score of a trained network depends on besides."""
+    """What the score of a trained network depends on, besides the configuration."""
     return _values(record, TRAINING)
 
 
 def software(record: Record) -> Values:
-    """The versions and the commit: what one often compares, and never takes a median over."""
+    """Versions and commit, which differ in many comparisons, but not within a row of a report."""
     return _values(record, SOFTWARE)
 
 
 def device(record: Record) -> Device:
-    """What a run was on."""
+    """The device of a run."""
     return Device(tuple(_values(record, DEVICE).items()))
 
 
 def names(devices: Iterable[Device]) -> dict[Device, str]:
-    """A name for each device; where several have the same name, with the fields in which these differ."""
+    """A name for each device; those of the same name are followed by the fields in which they differ."""
     found = list(dict.fromkeys(devices))
     answer = {}
     for each in found:
         known, same = dict(each.values), [dict(other.values) for other in found if str(other) == str(each)]
         differ = {field: known[field] for field in known if any(other[field] != known[field] for other in same)}
         flags = differ.get("cpu_flags")
-        if isinstance(flags, tuple):  # of dozens only those that not all have
+        if isinstance(flags, tuple):  # of dozens, only those that some of the devices lack
             own = [flag for flag in flags if any(flag not in (other["cpu_flags"] or ()) for other in same)]
             differ["cpu_flags"] = " ".join(own) or "fewer"
         words = ", ".join(f"{field} {'unknown' if value is None else value}" for field, value in differ.items())

@@ -16,7 +16,7 @@ Record = Mapping[str, Any]
 Form = Callable[[Any], bool]
 """Whether a value has the form that its field requires."""
 Normal = Callable[[Any, Record], Any]
-"""A field's value, and its record, in the form in which runs are compared: hashable, with equal runs equal."""
+"""From a field's value and its record to the value by which runs are compared, which is hashable."""
 
 
 # Forms.
@@ -46,6 +46,10 @@ def count(value: Any) -> bool:
     return isinstance(value, int) and positive(value) and value < 2**63
 
 
+def dimension(value: Any) -> bool:
+    return value is None or count(value)
+
+
 def mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
@@ -60,10 +64,6 @@ def script(value: Any) -> bool:
 
 def each(form: Form, least: int = 0) -> Form:
     return lambda value: isinstance(value, list) and len(value) >= least and all(map(form, value))
-
-
-def either(*forms: Form) -> Form:
-    return lambda value: any(form(value) for form in forms)
 
 
 # Normal forms.
@@ -94,9 +94,9 @@ def without_path(value: Any, record: Record) -> str:
     return str(value).partition(":")[0]
 
 
-def of_float32(value: Any, record: Record) -> bool:
+def of_float32(value: Any, record: Record) -> Any:
     """TF32 rounds the products of float32 alone."""
-    return bool(value) and record["dtype_policy"] == "float32"
+    return value if record["dtype_policy"] == "float32" else False
 
 
 def of_training(value: Any, record: Record) -> Any:
@@ -104,12 +104,12 @@ def of_training(value: Any, record: Record) -> Any:
 
 
 def in_gib(value: Any, record: Record) -> int | None:
-    """What a system reserves for itself differs a little from one start to the next."""
+    """The memory reserved by a system differs slightly between boots."""
     return None if value is None else round(value / 2**30)
 
 
-def words(value: Any, record: Record) -> tuple[str, ...] | None:
-    return value if value is None else tuple(sorted(value.split() if isinstance(value, str) else value))
+def in_order(value: Any, record: Record) -> tuple[str, ...] | None:
+    return None if value is None else tuple(sorted(value))
 
 
 def of_keras_and_backend(value: Any, record: Record) -> tuple[str, str]:
@@ -136,7 +136,7 @@ class Needed(Enum):
 
 
 class Identity(Enum):
-    """What a field that is part of a run's identity belongs to."""
+    """The part of a run's identity that a field belongs to."""
 
     CONFIGURATION = "configuration"
     DEVICE = "device"
@@ -180,20 +180,20 @@ class Field:
 EVERY = (
     Field("version", SCRIPTS, OPTIONAL, count, "version of the record's form"),
     Field("arch", SCRIPTS, ALWAYS, text, "name of the architecture", CONFIGURATION),
-    Field("model_hash", SCRIPTS, OPTIONAL, text, "SHA-256 of the file or function of a network of one's own; else "
+    Field("model_hash", RUNS, OPTIONAL, text, "SHA-256 of the file or function of a network of one's own; else "
           "`null`", CONFIGURATION, start_of_hash),
     Field("overrides", SCRIPTS, ALWAYS, each(text), "`KEY=VALUE` overrides of its spec; of a key given twice the last "
           "counts, in any order", CONFIGURATION, last_of_each_key),
     Field("script", SCRIPTS, ALWAYS, script, "`train`, `throughput` or `versus`", CONFIGURATION),
-    Field("status", RUNS, ALWAYS, text, "`ok` or `out_of_memory`, which has no measurements", default="ok"),
+    Field("status", SCRIPTS, ALWAYS, text, "`ok` or `out_of_memory`, which has no measurements", default="ok"),
     Field("mode", SCRIPTS, ALWAYS, text, "`training`, or `inference` (forward passes alone)", CONFIGURATION,
           default="training"),
     Field("dataset", SCRIPTS, ALWAYS, text, "name of the data set, as `mnist`; of an `.npz` file its name; "
           "`generated_HxWxC` or `synthetic`", CONFIGURATION),
     Field("data", SCRIPTS, ALWAYS, text, "source of the images: `tfds`, `keras`, `npz:PATH`, `generated` or "
           "`synthetic`; the path is not part of the identity", CONFIGURATION, without_path),
-    Field("input_shapes", SCRIPTS, OPTIONAL, each(each(count)), "shape of each of the network's inputs, as "
-          "`--input_shape` gave it; else `null`", CONFIGURATION, of_lists),
+    Field("input_shapes", RUNS, OPTIONAL, each(each(dimension)), "shape of one example, of each of the network's "
+          "inputs", CONFIGURATION, of_lists),
     Field("examples", RUNS, OPTIONAL, count, "number of distinct training examples; of large synthetic images a single "
           "batch, used again in each step", CONFIGURATION, default=None),
     Field("augment", SCRIPTS, ALWAYS, flag, "whether images are flipped and cropped at random", CONFIGURATION),
@@ -285,11 +285,11 @@ ENVIRONMENT = (
     Field("device_count", SCRIPTS, OPTIONAL, size, "number of devices that the backend sees", DEVICE),
     Field("driver", SCRIPTS, OPTIONAL, text, "version of the accelerator's driver"),
     Field("cuda", SCRIPTS, OPTIONAL, text, "version of CUDA"),
-    Field("tf32", SCRIPTS, ALWAYS, flag, "whether float32 products may be rounded to TF32; part of the identity under "
-          "the dtype policy float32", CONFIGURATION, of_float32),
+    Field("tf32", SCRIPTS, OPTIONAL, flag, "whether float32 products may be rounded to TF32; part of the identity "
+          "under the dtype policy float32", CONFIGURATION, of_float32),
     Field("cpu", SCRIPTS, ALWAYS, text, "the processor's model", DEVICE),
     Field("cpu_cores", SCRIPTS, ALWAYS, count, "number of cores granted to the process", DEVICE),
-    Field("cpu_flags", SCRIPTS, OPTIONAL, either(text, each(text)), "the processor's instruction sets", DEVICE, words),
+    Field("cpu_flags", SCRIPTS, OPTIONAL, each(text), "the processor's instruction sets", DEVICE, in_order),
     Field("memory_bytes", SCRIPTS, OPTIONAL, count, "main memory; in the identity rounded to GiB", DEVICE, in_gib),
     Field("kernel", SCRIPTS, OPTIONAL, text, "release of the operating system's kernel", DEVICE),
     Field("platform", SCRIPTS, OPTIONAL, text, "operating system"),
@@ -320,7 +320,7 @@ def identifying(group: Identity) -> Iterator[tuple[Field, bool]]:
         yield from ((row, table is ENVIRONMENT) for row in table if row.identity is group)
 
 
-# Fields that go together, and in what they must be alike.
+# Fields of which both or neither are given, and what must be equal of them.
 PAIRS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("block_steps", "block_seconds", lambda value: value and len(value)),
     ("ratio_low", "ratio_high", lambda value: value is None),
@@ -345,7 +345,7 @@ def check(record: Record) -> None:
     _check(record["environment"], ENVIRONMENT, record)
     for one, other, alike in PAIRS:
         if alike(record.get(one)) != alike(record.get(other)):
-            raise ValueError(f"{one!r} and {other!r} don't go together")
+            raise ValueError(f"{one!r} and {other!r} must be given together")
 
 
 def _check(values: Record, table: Iterable[Field], record: Record) -> None:

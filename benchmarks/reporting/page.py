@@ -1,4 +1,4 @@
-"""A document of headings, paragraphs, tables, pictures and commands, as Markdown and as one page of HTML."""
+"""A document of headings, paragraphs, tables, pictures and commands, as Markdown and as a self-contained HTML page."""
 
 import base64
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-# Nothing may be loaded: all there is is in the page.
+# The page is self-contained: nothing may be loaded.
 HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -48,7 +48,7 @@ pre {{ background: var(--soft); overflow-x: auto; padding: 0.75rem; font-size: 0
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading; the page's title is of level 1."""
+    """A heading; level 1 is the page's title."""
 
     level: int
     text: str
@@ -62,7 +62,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph, with some bold words in front where there are any."""
+    """A paragraph, with an optional bold lead."""
 
     text: str
     lead: str = ""
@@ -76,7 +76,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column names the rows; of the others, those in `right` hold numbers."""
+    """A table whose first column names the rows; the columns in `right` are right-aligned."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -101,7 +101,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and how to read it: in Markdown a file beside the document, in HTML part of the page."""
+    """A picture with its caption: in Markdown a separate file, in HTML embedded in the page."""
 
     file: str
     svg: str
@@ -121,7 +121,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Commands:
-    """Commands, folded away."""
+    """Commands, collapsed."""
 
     title: str
     lines: Sequence[str]
@@ -143,17 +143,17 @@ def markdown(blocks: Iterable[Block]) -> str:
 
 
 def html(title: str, blocks: Iterable[Block]) -> str:
-    """The document as a page of HTML that needs nothing else."""
+    """The document as a self-contained HTML page."""
     return HEAD.format(title=escape(title)) + "\n".join(block.html() for block in blocks) + "\n</body>\n</html>\n"
 
 
 def _plain(text: str) -> str:
-    """Text in which Markdown finds no marks of its own."""
+    """Text with the special characters of Markdown escaped."""
     return re.sub(r"([\\`*<|\[])", r"\\\1", text)
 
 
 def _code(text: str) -> str:
-    """Text as code in a table of Markdown, in which a bar has to be marked all the same."""
+    """Text as code in a Markdown table, where a bar must be escaped even in code."""
     return "`" + text.replace("`", "'").replace("|", "\\|") + "`"
 
 

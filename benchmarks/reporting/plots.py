@@ -214,7 +214,7 @@ def _against_rate(panels: Mapping[tuple[str, str], Sequence[Point]], looks: Look
 
 
 def step_times(rows: Sequence[Row], looks: Looks) -> Iterator[Plot]:
-    """Step times: a bar for each row, on as many pages as it takes."""
+    """Step times: a bar for each row, on one or more pages."""
     name, title = "step_times", "Step times"
     timed = [row for row in rows if row.blocks[0]]
     if not timed:
@@ -336,7 +336,7 @@ def _errors(rows: Sequence[Row]) -> np.ndarray:
 
 
 def _labels(axes: Any, height: float, points: Sequence[tuple[float, float]], texts: Sequence[str]) -> None:
-    """Texts in the right margin, each joined to its point; `height` is that of the axes in inches."""
+    """Texts in the right margin, each connected to its point; `height` is that of the axes in inches."""
     axes.set_ylim(*axes.get_ylim())  # it would move with what is drawn from here on
     inside = axes.transAxes.inverted().transform(axes.transData.transform(points))
     margin = {"color": FAINT, "linewidth": 0.6, "transform": axes.transAxes, "clip_on": False, "zorder": 1}
@@ -346,9 +346,9 @@ def _labels(axes: Any, height: float, points: Sequence[tuple[float, float]], tex
 
 
 def spread(wanted: Sequence[float], gap: float) -> np.ndarray:
-    """The places nearest to those wanted, by squares, `gap` apart, in the same order, from 0 to 1 if they fit there."""
+    """The positions closest to `wanted` (least squares), `gap` apart, in the same order, in [0, 1] if they fit."""
     order = np.argsort(wanted, kind="stable")
-    # Less `gap` for each that comes before, places need only not fall, and runs that fall are best at their mean.
+    # After subtracting `gap` per predecessor, this is isotonic regression: runs that decrease are set to their mean.
     steps = gap * np.arange(len(order))
     runs: list[list[float]] = []
     for value in np.asarray(wanted)[order] - steps:
@@ -362,7 +362,7 @@ def spread(wanted: Sequence[float], gap: float) -> np.ndarray:
 
 
 def _folded(text: str, width: int) -> str:
-    """Text in lines, broken after blanks and underscores."""
+    """Text wrapped after spaces and underscores."""
     lines = [""]
     for part in re.findall(r"[^_ ]+[_ ]*", text):
         if lines[-1] and len(lines[-1] + part.rstrip()) > width:
@@ -372,7 +372,7 @@ def _folded(text: str, width: int) -> str:
 
 
 def _powers_of_two(axes: Any, values: Sequence[int]) -> None:
-    """A base-two scale with at most six labels."""
+    """A base-2 logarithmic scale with at most six labels."""
     low, high = math.floor(math.log2(min(values))), math.ceil(math.log2(max(values)))
     ticks = [2**power for power in range(low, high + 1, 1 + (high - low) // 6)]
     axes.set_xscale("log", base=2)
@@ -397,7 +397,7 @@ def _decades(axis: Any, values: Sequence[float]) -> None:
 
 
 def _plain(value: float, _: Any = None) -> str:
-    """A tick's number, never with an exponent."""
+    """A tick label, without an exponent."""
     return f"{value:,.10g}"
 
 
@@ -420,14 +420,14 @@ def _legend_height(rows: Sequence[Row]) -> float:
 
 
 def _svg(height: float, paint: Callable[[Any], None]) -> str:
-    """What `paint` draws on a figure of so many inches."""
+    """The SVG of a figure of this height, in inches, drawn by `paint`."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise UsageError("the plots need the package matplotlib: pip install -e '.[report]'") from None
     with matplotlib.rc_context():
-        # Whatever a person has set for plots of their own.
+        # Independent of the reader's matplotlibrc.
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")

@@ -1,7 +1,9 @@
 """Ends a child process with its parent, even if the parent was killed and could not end its children.
 
-with parent.child(command) as process: ...      # in the parent
-parent.watch()                                  # in the child, as early as possible
+The parent starts the child with the first line, the child calls the second as early as possible:
+
+    with parent.child(command) as process: ...
+    parent.watch()
 """
 
 import contextlib

@@ -183,5 +183,5 @@ def test_what_is_flattened_is_normalised_position_by_position(classes):
     assert tuple(model.get_layer("norm").gamma.shape) == (channels,)
     architectures.copy_weights(features, model, skip=["logits"] if classes else ())
     x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
-    found = keras.ops.convert_to_numpy(keras.Model(model.inputs, model.get_layer("pool").output)(x))
-    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(features(x)).reshape(2, -1), rtol=1e-4, atol=1e-5)
+    found = predict(keras.Model(model.inputs, model.get_layer("pool").output), x)
+    np.testing.assert_allclose(found, predict(features, x).reshape(2, -1), rtol=1e-4, atol=1e-5)

@@ -14,6 +14,7 @@ import kblocks as kb
 from architectures.efficientnet import STYLE
 from architectures.weights.preprocessing import preprocess
 from kblocks.mobile import mbconv
+from tests.support.models import predict
 
 # Torchvision's documentation: parameters, and multiply-adds in billions. Its B2 is counted at another size.
 TORCHVISION = {
@@ -229,8 +230,8 @@ def test_images_are_prepared_as_theirs(size):
     x = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
     inputs = keras.Input((32, 32, 3))
     ours = keras.Model(inputs, preprocess(inputs, architectures.variant(SIZES[size]).preprocessing))
-    expected = keras.ops.convert_to_numpy(keras.Model(model.input, end)(x))
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(ours(x)), expected, rtol=1e-4, atol=1e-4)
+    expected = predict(keras.Model(model.input, end), x)
+    np.testing.assert_allclose(predict(ours, x), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_large_networks_of_version_2_alone_are_not_prepared_by_colour():

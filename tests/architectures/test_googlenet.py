@@ -1,12 +1,12 @@
 """GoogLeNet: its counts from the paper's table, its auxiliary heads, what it computes."""
 
-import keras
 import numpy as np
 import pytest
 
 import architectures
 from kblocks.graph import profile
 from tests.support.counting import Count
+from tests.support.models import predict
 from tests.support.numpy_layers import Numpy, max_pool, relu
 from tests.support.weights import randomise
 
@@ -101,4 +101,4 @@ def test_googlenet_in_numpy():
         yp = relu(net.conv(max_pool(x, 3), f"{unit}_pool_project"))
         x = np.concatenate([y1, y3, y5, yp], axis=-1)
     expected = net.dense(x.mean((1, 2)), "logits")
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(images)), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(predict(model, images), expected, rtol=1e-4, atol=1e-4)

@@ -10,6 +10,7 @@ import architectures
 import kblocks as kb
 from kblocks.residual import basic, bottleneck, preact_basic, preact_bottleneck
 from tests.support.counting import Count
+from tests.support.models import predict
 from tests.support.numpy_layers import Numpy, relu
 from tests.support.weights import randomise
 
@@ -112,7 +113,7 @@ def test_resnet_with_padded_shortcuts_in_numpy():
     y = net.conv_norm(relu(net.conv_norm(x, "stage2_unit1_conv1", 2, "symmetric")), "stage2_unit1_conv2")
     x = relu(np.pad(x[:, ::2, ::2], ((0, 0), (0, 0), (0, 0), (0, 4))) + y)
     expected = net.dense(x.mean((1, 2)), "logits")
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(images)), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(predict(model, images), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_preactivation_in_numpy():
@@ -133,7 +134,7 @@ def test_preactivation_in_numpy():
         y = net.conv(relu(net.conv_norm(a, f"{unit}_conv1", stride, "symmetric")), f"{unit}_conv2")
         x = (net.conv(a, f"{unit}_shortcut", stride) if stride == 2 else x) + y
     expected = net.dense(norm_act(x, "norm").mean((1, 2)), "logits")
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(images)), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(predict(model, images), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("arch", DEPTHS)
@@ -213,7 +214,7 @@ def test_a_dilated_network_holds_the_plain_one(overrides, output_stride):
     architectures.copy_weights(dilated, plain)
     assert [w.path for w in plain.weights] == [w.path for w in dilated.weights]
     x = rng.normal(size=(2, 18, 15, 3)).astype("float32")
-    fine, coarse = (keras.ops.convert_to_numpy(model(x)) for model in (dilated, plain))
+    fine, coarse = (predict(model, x) for model in (dilated, plain))
     step = 4 // output_stride
     np.testing.assert_allclose(fine[:, ::step, ::step], coarse, rtol=0, atol=1e-5 * np.abs(coarse).max())
     assert coarse.std() > 0.1

@@ -167,6 +167,8 @@ class TestFiles:
         "arch", [arch if arch in QUICK else pytest.param(arch, marks=pytest.mark.slow) for arch in OF_EACH_FAMILY]
     )
     def test_a_download_of_keras_applications(self, arch, top, tmp_path):
+        if arch == "nasnet_mobile" and keras.backend.backend() == "torch":
+            pytest.skip("keras.applications has no NASNetMobile on PyTorch")
         theirs = randomise(architectures.variant(arch).keras(weights=None, include_top=top))
         theirs.save(tmp_path / "whole.h5")
         # A download holds nothing but the weights. Its name is of no importance.
@@ -669,7 +671,7 @@ class TestPreprocessing:
                 assert module.preprocess_input(x) is x
                 continue
             inputs = keras.Input((1, 1, 3))
-            found = keras.ops.convert_to_numpy(keras.Model(inputs, preprocess(inputs, row.preprocessing))(x))
+            found = predict(keras.Model(inputs, preprocess(inputs, row.preprocessing)), x)
             expected = module.preprocess_input(x.copy())
             if row.preprocessing == "caffe":
                 expected = expected[..., ::-1]

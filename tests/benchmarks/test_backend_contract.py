@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import backends
+from benchmarks.backends.tensorflow import for_input
 from benchmarks.measure import environment, nvidia
 from tests.support.fakes import FakeNvml, fake_jax, fake_tensorflow, fake_torch
 from tests.support.process import ROOT, python
@@ -147,6 +148,27 @@ def test_a_backend_without_a_file_has_no_figures(fake_backend):
     backend = backends.current()
     assert (backend.device_name(), backend.device_count(), backend.cuda_version()) == ("CPU", None, None)
     assert (backend.is_gpu(), backend.can_trace) == (False, False)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_for_input_tensorflow_is_kept_off_the_gpu(fake_backend, monkeypatch, is_late):
+    hidden = []
+
+    def set_visible_devices(devices, kind):
+        if is_late:
+            raise RuntimeError("Visible devices cannot be modified after being initialized")
+        hidden.append((devices, kind))
+
+    tensorflow = fake_tensorflow()
+    tensorflow.config.set_visible_devices = set_visible_devices
+    fake_backend("jax", fake_jax())
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    assert for_input() is tensorflow
+    assert hidden == ([] if is_late else [([], "GPU")])
+    hidden.clear()
+    fake_backend("tensorflow", tensorflow)
+    assert for_input() is tensorflow
+    assert hidden == []
 
 
 def test_a_backend_is_added_by_one_class(monkeypatch, fake_backend):
@@ -410,6 +432,7 @@ import importlib.machinery, json, sys, types
 sys.modules["keras"] = types.ModuleType("keras")
 sys.modules["keras"].__spec__ = importlib.machinery.ModuleSpec("keras", None)
 from benchmarks import backends
+from benchmarks.backends.tensorflow import for_input
 from benchmarks.measure import energy, environment, memory, peak
 print(json.dumps(sorted({"tensorflow", "jax", "torch", "pynvml"} & set(sys.modules))))
 """

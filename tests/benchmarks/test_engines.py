@@ -136,7 +136,7 @@ def test_runs_take_the_same_steps_however_they_are_cut(block, runs, work, kind):
 
 
 @pytest.mark.parametrize("kind", DRAWING)
-def test_random_numbers_are_uniform_and_new_in_every_step_and_epoch(kind):
+def test_random_numbers_are_uniform_and_new_in_every_step(kind):
     engine = marking(24, 8, work=Dice, kind=kind)
     sums = np.array([engine.run(1) for _ in range(120)])
     assert len(set(sums.tolist())) == 120
@@ -501,7 +501,7 @@ def regular(shape, classes):
 
 
 @pytest.mark.parametrize(("kind", "jit"), INFERENCE)
-def test_inference_is_the_loss_of_each_batch_and_changes_nothing(small, kind, jit):
+def test_inference_is_the_loss_of_each_batch(small, kind, jit):
     images, batch_size, steps = small(23, (8, 8, 2)), 5, 4
     model, optimizer = regular((8, 8, 2), 10), keras.optimizers.Adam()
     work = Classification(images, augment=False)

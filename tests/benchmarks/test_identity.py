@@ -20,8 +20,8 @@ SOFTWARE = {"versions": ENVIRONMENT["versions"] | {"jax": "0.8"}, "commit": "b" 
 SAME = [
     {"seed": 7}, {"learning_rate": 0.7}, {"params": 7}, {"steps": 7}, {"final_loss": 0.1}, {"time": "later"},
     {"python": "3.13"}, {"platform": "other"}, {"driver": "5"}, {"command": ["throughput.py"]},
-    {"parent_command": ["versus.py"]}, {"memory_bytes": 2**34 + 2**20}, {"cpu_flags": "xyz abc"}, {"is_steady": False},
-    {"versions": ENVIRONMENT["versions"] | {"numpy": "9"}}, {"trainable_params": 7},
+    {"parent_command": ["versus.py"]}, {"memory_bytes": 2**34 + 2**20}, {"cpu_flags": ["xyz", "abc"]},
+    {"is_steady": False}, {"versions": ENVIRONMENT["versions"] | {"numpy": "9"}}, {"trainable_params": 7},
 ]  # fmt: skip
 
 

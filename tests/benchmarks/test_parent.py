@@ -24,8 +24,8 @@ from benchmarks.terminal import parent
 
 {setting}
 parent.watch()
-print("started", flush=True)
 try:
+    print("started", flush=True)
     time.sleep(600)
 finally:
     print("cleaned up", flush=True)

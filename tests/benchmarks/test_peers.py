@@ -19,7 +19,7 @@ BACKEND = keras.backend.backend()
 of_torch = pytest.mark.skipif(BACKEND != "torch", reason="the peer runs in PyTorch")
 
 
-def test_kerass_network_of_the_same_size_takes_the_place_of_ours():
+def test_kerass_network_of_the_same_size_replaces_ours():
     ours = architectures.create("resnet50", input_shape=(64, 64, 3), classes=7)
     peer = peers.application("ResNet50", ours)
     assert peer.input_shape == (None, 64, 64, 3)
@@ -115,16 +115,6 @@ def test_such_biases_have_no_effect_and_others_do():
         assert same != counts, name
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="here it is possible")
-@pytest.mark.parametrize("network", ["torch", "timm:resnet18"])
-def test_pytorchs_peers_need_its_backend(small, network):
-    work = Classification(small(20), augment=False)
-    with pytest.raises(UsageError, match=f"--peer={network} needs KERAS_BACKEND=torch; got {BACKEND}"):
-        engines.create(
-            architectures.create("mlp_tiny"), keras.optimizers.SGD(), work, engines.Plan(batch_size=4), network=network
-        )
-
-
 def plain_torch():
     """The module, which imports PyTorch."""
     return importlib.import_module("benchmarks.peers.plain_torch")
@@ -134,7 +124,7 @@ def peer_of(arch, work, *, network="torch", optimizer=None, model=None, **plan):
     """The engine of a peer, which runs in place of the model."""
     model = model or architectures.create(arch)
     optimizer = optimizer or keras.optimizers.SGD(0.05)
-    return engines.create(model, optimizer, work, engines.Plan(**plan), network=network)
+    return plain_torch().PlainTorchEngine(model, optimizer, work, engines.Plan(**plan), network=network)
 
 
 def state(engine):

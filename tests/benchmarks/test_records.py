@@ -58,7 +58,7 @@ def test_an_incomplete_last_line_is_skipped(tmp_path, capsys):
     line = json.dumps(record())
     path.write_text(f"{line}\n{line[:50]}")
     assert records.read(str(path)) == [record()]
-    assert capsys.readouterr().err == f"note: {path}, line 2, is incomplete or no JSON, and is skipped\n"
+    assert capsys.readouterr().err == f"note: {path}, line 2, is incomplete or not JSON; it is skipped\n"
     path.write_text(f"{line}\n{line}")
     assert records.read(str(path)) == [record()] * 2
 
@@ -74,7 +74,7 @@ def test_a_broken_line_anywhere_costs_itself_alone(tmp_path, capsys, broken):
     for place in range(4):
         path.write_bytes(b"\n".join([*good[:place], broken, *good[place:]]) + b"\n")
         assert records.gather([str(path)]) == [found]
-        message = f"note: {path}, line {place + 1}, is incomplete or no JSON, and is skipped\n"
+        message = f"note: {path}, line {place + 1}, is incomplete or not JSON; it is skipped\n"
         assert capsys.readouterr().err == message
     # What is appended behind it is a line of its own.
     path.write_bytes(good[0] + b"\n" + broken)
@@ -194,11 +194,11 @@ def test_a_full_device_is_refused_before_the_run():
         records.check_writable("/dev/full", "save")
 
 
-def test_a_socket_is_no_file(tmp_path, monkeypatch):
+def test_a_socket_is_not_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the path of a socket is short
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind("socket")
-        with pytest.raises(UsageError, match="--out=socket can't be written: it is no file"):
+        with pytest.raises(UsageError, match="--out=socket can't be written: it is not a file"):
             records.check_writable("socket")
 
 

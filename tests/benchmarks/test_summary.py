@@ -131,7 +131,7 @@ def test_rows_of_a_network_are_together_by_batch_size(rows):
     assert order == [("resnet20", 64), ("resnet20", 512), ("lenet", 2), ("lenet", 128)]
 
 
-@pytest.mark.parametrize("field", ["arch", "params", "environment", "tf32", "time", "command"])
+@pytest.mark.parametrize("field", ["arch", "params", "environment", "cpu_cores", "time", "command"])
 def test_a_line_that_lacks_something_is_named(sections, field):
     wrong = record(environment=dict(ENVIRONMENT))
     del (wrong if field in wrong else wrong["environment"])[field]

@@ -76,7 +76,7 @@ def test_what_the_end_needs_is_asked_for_at_the_beginning(tmp_path):
         ("--batch_size=max", "--batch_size=max and --trace are for python -m benchmarks.throughput"),
     ],
 )
-def test_what_does_not_fit_together_is_told_before_anything_runs(flag, told):
+def test_contradicting_flags_are_refused_before_anything_runs(flag, told):
     process = start(*VERSUS, flag)
     printed, complaint = process.communicate(timeout=120)
     assert process.returncode == 1

@@ -1,10 +1,13 @@
 """Checks that no block's own tests reach."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 
 from kblocks import check
+from kblocks.style import activation
 
 
 def tensors(*shapes):
@@ -59,12 +62,19 @@ def test_min_size_accepts(shape):
     [
         (3, TypeError, "`blocks` must be a list or tuple of functions; got 3"),
         ((), ValueError, "`blocks` must hold at least one function; got an empty tuple"),
-        ([len, "relu"], TypeError, "`blocks` must be a function of a tensor; got 'relu'"),
+        ([partial(activation, function="tanh"), "relu"], TypeError, "`blocks` must be a function .* got 'relu'"),
     ],
 )
 def test_functions_refuses(values, error, message):
     with pytest.raises(error, match=message):
         check.functions(values, "blocks")
+
+
+def test_takes():
+    assert check.takes(activation, "function")
+    assert check.takes(lambda x, **options: x, "function")
+    assert not check.takes(activation, "units")
+    assert not check.takes("activation", "function")
 
 
 def test_tensors_refuses_what_holds_no_tensors():

@@ -103,7 +103,7 @@ def test_lists_of_blocks_are_checked(function):
         function(x, [])
     with pytest.raises(TypeError, match="`blocks` must be a list or tuple of functions; got <function"):
         function(x, times(2))
-    with pytest.raises(TypeError, match="`blocks` must be a function of a tensor; got 'conv'"):
+    with pytest.raises(TypeError, match=r"`blocks` must be a function .* got 'conv'"):
         function(x, ["conv"])
 
 
@@ -178,8 +178,70 @@ def test_stage_wants_one_rate_for_each_unit():
         compose.stage(keras.Input((8, 8, 4)), residual.basic, 4, 3, drop_paths=(0.0, 0.1))
     with pytest.raises(ValueError, match=r"`drop_path` must be at least 0 and below 1; got 1\.0"):
         compose.stage(keras.Input((8, 8, 4)), residual.basic, 4, 1, drop_paths=(1.0,))
-    with pytest.raises(TypeError, match="`unit` must be a function of a tensor; got 'basic'"):
+    with pytest.raises(TypeError, match=r"`unit` must be a function \(x, filters, .* got 'basic'"):
         compose.stage(keras.Input((8, 8, 4)), "basic", 4, 1)
+
+
+def test_stage_names_what_a_unit_lacks():
+    def bare(x, filters, *, stride=1, style=RELU_BN, name=None):
+        raise AssertionError("must not be called")
+
+    def narrow(x, *, stride=1, drop_path=0.0, name=None):
+        raise AssertionError("must not be called")
+
+    def greedy(x, filters, kernel_size, *, stride, drop_path, scale, style, name):
+        raise AssertionError("must not be called")
+
+    form = r"`unit` must be a function \(x, filters, \*, stride, drop_path, style, name\) -> tensor; .*"
+    for unit, problem in {
+        bare: "bare takes no `drop_path`$",
+        narrow: "narrow takes no `filters` and no `style`$",
+        greedy: "greedy needs `kernel_size` and `scale` too",
+        partial(greedy, kernel_size=3): "functools.partial.* needs `scale` too",
+        layers.Dense(4): "got <Dense",
+        layers.Dense: "got <class",
+        len: "len takes no `filters`",
+    }.items():
+        with pytest.raises(TypeError, match=form + problem):
+            compose.stage(keras.Input((8, 8, 4)), unit, 4, 1, style=RELU_BN)
+
+
+def test_a_unit_of_ones_own():
+    def unit(x, filters, *, stride, drop_path, name):
+        return layers.Conv2D(filters, 3, strides=stride, name=name)(x)
+
+    model = keras.Model(x := keras.Input((8, 8, 4)), compose.stage(x, unit, 6, 2, stride=2, name="s"))
+    assert [layer.name for layer in model.layers[1:]] == ["s_unit1", "s_unit2"]
+    assert compose.stage(x, lambda x, filters, **options: x, 4, 1) is x
+    with pytest.raises(TypeError, match="unit takes no `style`"):
+        compose.stage(x, unit, 6, 2, style=RELU_BN)
+
+
+@pytest.mark.parametrize(
+    ("call", "form"),
+    [
+        (
+            lambda x: residual.basic(x, 4, attention=lambda x, name: x),
+            r"`attention` .* \(x, \*, style, name\) .*; <lambda> takes no `style`",
+        ),
+        (
+            lambda x: residual.basic(x, 8, shortcut=compose.concat),
+            r"`shortcut` .* \(x, filters, \*, .*; concat takes no `filters`",
+        ),
+        (
+            lambda x: compose.branches(x, [times(2)], merge=compose.stage),
+            r"`merge` .* \(tensors, \*, name\) .*; stage needs `unit`",
+        ),
+        (
+            lambda x: compose.chain(x, [residual.basic]),
+            r"`blocks` .* \(x, \*, name\) .*; basic needs `filters` too",
+        ),
+        (lambda x: compose.chain(x, [layers.Dense(3)]), r"`blocks` .* \(x, \*, name\) .*; got <Dense"),
+    ],
+)
+def test_errors_name_the_contract(call, form):
+    with pytest.raises(TypeError, match=form):
+        call(keras.Input((8, 8, 4)))
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.8])

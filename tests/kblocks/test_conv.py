@@ -169,7 +169,7 @@ class TestWithoutNormalisation:
 
     def test_it_is_the_style_s(self, order, arguments, leaf):
         if leaf:
-            with pytest.raises(TypeError, match=r"`activation` must be the style's, .*; got 'relu'"):
+            with pytest.raises(TypeError, match=r"`activation` must be set in the style, .*; got 'relu'"):
                 order(keras.Input((9, 7, 4)), *arguments, activation="relu")
 
     def test_nor_does_a_layer_alone(self, order, arguments, leaf, scramble):
@@ -180,7 +180,7 @@ class TestWithoutNormalisation:
 
 @pytest.mark.parametrize("order", [conv.conv_norm, conv.norm_act_conv])
 def test_other_orders_take_no_activation_either(order):
-    with pytest.raises(TypeError, match=r"`activation` must be the style's, .*; got 'relu'"):
+    with pytest.raises(TypeError, match=r"`activation` must be set in the style, .*; got 'relu'"):
         order(keras.Input((9, 7, 4)), 6, activation="relu")
 
 
@@ -196,7 +196,7 @@ class TestLeaves:
     @pytest.mark.parametrize(
         ("name", "error", "message"),
         [
-            ("", ValueError, "`name` must be a layer's own; got ''"),
+            ("", ValueError, "`name` must not be empty for a single layer; got ''"),
             ("a/b", ValueError, "`name` must not contain '/'; got 'a/b'"),
             (3, TypeError, "`name` must be a string or None; got 3"),
         ],

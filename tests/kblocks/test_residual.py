@@ -361,7 +361,7 @@ def test_a_dilated_stage_of_separable_units_holds_the_strided_one(numbers, evalu
 
 
 def test_a_pooling_is_not_dilated():
-    with pytest.raises(ValueError, match="`dilation` must be `stride` where a pooling has it; got 4 and 2"):
+    with pytest.raises(ValueError, match="`dilation` must be equal to `stride`, the stride of a pooling; got 4 and 2"):
         unit_model(residual.separable, 8, 8, stride=2, dilation=4)
 
 

@@ -69,7 +69,7 @@ def test_the_initialiser_and_the_regulariser_reach_the_kernels():
         ("norm", "batch", TypeError, "`norm` must be a function .* got 'batch'"),
         ("activation", "relu", TypeError, "`activation` must be a function .* got 'relu'"),
         ("activation", None, TypeError, "`activation` must be a function .* got None"),
-        ("activation", keras.activations.relu, TypeError, "`activation` must be a function .* got <function relu"),
+        ("activation", keras.activations.relu, TypeError, "`activation` must be a function .*; relu takes no `name`"),
         ("activation", keras.layers.ReLU, TypeError, "`activation` must be a function .* got <class "),
         ("norm", keras.layers.BatchNormalization, TypeError, "`norm` must be a function .* got <class "),
         ("padding", "full", ValueError, "`padding` must be one of 'same', 'valid', 'symmetric', 'floor'; got 'full'"),
