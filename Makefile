@@ -11,13 +11,13 @@ interpreter := $(or $(PYTHON),$(made_by),python3)
 pytest := $(python) -m pytest --numprocesses=logical --maxprocesses=8 --dist=loadscope
 
 help:
-	@echo 'make bench      train and time a network; flags: make bench ARGS="--arch=lenet"'
-	@echo 'make test       run the tests; flags: make test ARGS="-k residual"'
-	@echo 'make test-slow  run the exhaustive and long tests alone'
-	@echo 'make test-backends  run the tests of the packages on TensorFlow, JAX and PyTorch in turn'
-	@echo 'make lint       check style, formatting and types'
-	@echo 'make wheel      build the wheel and the source archive into dist/'
-	@echo 'make clean      remove .venv and everything else that was made here'
+	@echo 'make bench          train and time a network; flags: make bench ARGS="--arch=lenet"'
+	@echo 'make test           run the tests; flags: make test ARGS="-k residual"'
+	@echo 'make test-slow      run the exhaustive and long tests alone'
+	@echo 'make test-backends  run the tests of blocks and architectures on TensorFlow, JAX and PyTorch'
+	@echo 'make lint           check style, formatting and types'
+	@echo 'make wheel          build the wheel and the source archive into dist/'
+	@echo 'make clean          remove .venv and everything else that was made here'
 	@echo
 	@echo 'Each of them first makes .venv and installs what it needs, once.'
 	@echo 'PYTHON= chooses the interpreter, 3.11 or newer: make test PYTHON=python3.12'
@@ -31,8 +31,10 @@ test: .venv/installed-test
 test-slow: .venv/installed-test
 	$(pytest) -m slow $(ARGS)
 
-# XLA compiles each operation of a new shape that JAX runs by itself: unoptimised, and once for all processes.
-test-backends: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
+# JAX compiles each operation for each shape: unoptimised, and once for all processes and later runs.
+test-backends: export XLA_FLAGS = --xla_backend_optimization_level=0
+test-backends: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.pytest_cache/jax
+test-backends: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test-backends: .venv/installed-test
 	@for backend in tensorflow jax torch; do \
 		$(python) -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$$backend') is None)" || \
@@ -46,12 +48,13 @@ test-backends: .venv/installed-test
 lint: .venv/installed-dev
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
+	$(python) -m mypy
 
 wheel: .venv/installed-dev
 	$(python) -m build
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .venv/unfinished is there while anything is being installed. What pip had half installed when it was killed may look

@@ -13,7 +13,6 @@ seconds; its 95 % confidence interval is a t-interval over the timed blocks, eac
 
 import itertools
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -103,7 +102,9 @@ def each(runs: Sequence[tuple[str | None, str]]) -> None:
         changes = [f"--mode={mode}", *([] if size is None else [f"--batch_size={size}"])]
         # Of a flag that is given twice, the last counts.
         command = [sys.executable, "-m", "benchmarks.throughput", *sys.argv[1:], *changes]
-        if subprocess.run(command, env=parent.tied(), check=False).returncode:
+        with parent.child(command) as process:
+            process.wait()
+        if process.returncode:
             failed.append(" ".join(changes))
     if failed:
         raise UsageError(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}")

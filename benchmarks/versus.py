@@ -14,6 +14,7 @@ benchmarks.compare; `--fail_below` ends with status 2 as there. `--out` gets the
 one more for the comparison.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def sides(peer: peers.Peer, settings: options.Options) -> tuple[Side, Side]:
     shared = given(OWN)
     if not peer.augments and settings.dataset != "synthetic":
         shared.append("--noaugment")
-    ours = Side("ours", shared, parent.tied())
+    ours = Side("ours", shared, os.environ)
     backend = {} if peer.backend is None else {"KERAS_BACKEND": peer.backend}
     return ours, Side("peer", [*shared, *peer.flags], {**ours.environment, **backend})
 
@@ -130,15 +131,11 @@ def run(side: Side, flags: Sequence[str], path: Path) -> dict[str, Any]:
     """
     path.unlink(missing_ok=True)
     command = ["benchmarks.throughput", *side.arguments, *flags]
-    answer = subprocess.run(
-        [sys.executable, "-m", *command, f"--out={path}"],
-        env=dict(side.environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if answer.returncode:
-        lines = answer.stderr.strip().splitlines() or [f"it ended with status {answer.returncode}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with parent.child([sys.executable, "-m", *command, f"--out={path}"], side.environment, **pipes) as process:
+        _, complaint = process.communicate()
+    if process.returncode:
+        lines = complaint.strip().splitlines() or [f"it ended with status {process.returncode}"]
         raise UsageError(f"{' '.join(command)}: {lines[-1].removeprefix('error: ')}")
     ((record,),) = records.gather([str(path)])
     record["environment"]["command"].remove(f"--out={path}")

@@ -143,15 +143,13 @@ def attempt(arguments: Sequence[str], size: int, limit_bytes: int | None) -> boo
         # If a flag is given twice, the last one counts.
         command = [sys.executable, *PROGRAM, *arguments, *TRIAL, f"--batch_size={size}", f"--out={out}"]
         # At this level TensorFlow logs failed allocations.
-        environment = parent.tied({**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1"})
-        with errors.open("wb") as stream:
-            child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=stream)
-        try:
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1"}
+        with (
+            errors.open("wb") as stream,
+            parent.child(command, environment, stdout=subprocess.DEVNULL, stderr=stream) as child,
+        ):
             if _outgrows(child, limit_bytes):
                 return False
-        finally:
-            child.kill()
-            child.wait()
         if out.exists():
             return bool(records.read(str(out))[-1]["status"] == "ok")
         text = errors.read_text(errors="replace")

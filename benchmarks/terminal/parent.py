@@ -1,16 +1,19 @@
-"""Ends a child process soon after its parent has ended, even if the parent was killed and could not end its children.
+"""Ends a child process with its parent, even if the parent was killed and could not end its children.
 
 The parent starts the child with the first line, the child calls the second as early as possible:
 
-    subprocess.Popen(command, env=parent.tied())
+    with parent.child(command) as process: ...
     parent.watch()
 """
 
+import contextlib
 import os
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 VARIABLE = "KBLOCKS_BENCHMARKS_PARENT"
 INTERVAL = 0.5  # seconds between checks
@@ -20,6 +23,43 @@ GRACE = 5.0  # seconds that the child has to clean up after SIGTERM
 def tied(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Environment variables for a child process that ends soon after this process."""
     return {**environment, VARIABLE: str(os.getpid())}
+
+
+@contextlib.contextmanager
+def child(
+    command: Sequence[str], environment: Mapping[str, str] = os.environ, **options: Any
+) -> Iterator[subprocess.Popen[Any]]:
+    """A child process that is ended with the block at the latest, and soon after this process if that is killed.
+
+    Args:
+        command: program and arguments.
+        environment: variables of the child.
+        **options: of `subprocess.Popen`.
+    """
+    with contextlib.ExitStack() as stack:
+        with _signals_deferred():
+            process = stack.enter_context(subprocess.Popen(command, env=tied(environment), **options))
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        yield process
+
+
+@contextlib.contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Defers SIGINT and SIGTERM to the end of the block: an exception inside `Popen` would leave a child running."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Signals interrupt the main thread alone.
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda number, frame: received.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for signum in received:
+            signal.raise_signal(signum)
 
 
 def watch() -> None:

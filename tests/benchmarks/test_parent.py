@@ -49,6 +49,30 @@ def test_a_child_ends_after_its_parent_was_killed(name):
     assert (printed, complaint) == (last_words, "")
 
 
+def test_a_signal_while_a_child_starts_leaves_none(monkeypatch):
+    started = []
+
+    class Started(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGTERM)
+
+    def terminate(number, frame):
+        raise SystemExit(128 + number)
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        with pytest.raises(SystemExit), parent.child([sys.executable, "-c", "import time; time.sleep(600)"]):
+            pytest.fail("the signal came before the block")
+        assert signal.getsignal(signal.SIGTERM) is terminate
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    (child,) = started
+    assert child.returncode == -signal.SIGKILL
+
+
 def test_a_child_whose_parent_has_ended_already_ends():
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     script = CHILD.format(setting="")
