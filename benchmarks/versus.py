@@ -28,10 +28,10 @@ from absl import flags
 
 from benchmarks import compare, peers, records, throughput  # noqa: F401, of compare its flags
 from benchmarks.cli import options
-from benchmarks.cli.launch import launch
 from benchmarks.reporting import significance
 from benchmarks.terminal import console, parent
 from benchmarks.terminal.errors import UsageError, do_each
+from benchmarks.terminal.launch import launch
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(throughput)

@@ -16,7 +16,8 @@ def engine(run, *, whole_epochs=False, steps_per_epoch=10):
         return run(sum(calls))
 
     return SimpleNamespace(
-        run=count, calls=calls, warm_up=lambda: 1.5, sync=lambda: calls.append("sync"), batch_size=8, block=steps_per_epoch if whole_epochs else 4,
+        run=count, calls=calls, warm_up=lambda: 1.5, sync=lambda: calls.append("sync"), batch_size=8,
+        block=steps_per_epoch if whole_epochs else 4,
         whole_epochs=whole_epochs, steps_per_epoch=steps_per_epoch,
     )  # fmt: skip
 
