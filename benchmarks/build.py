@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from benchmarks.cli.launch import launch, start_keras
 from benchmarks.measure import stats
 from benchmarks.terminal import console
 from benchmarks.terminal.errors import UsageError
+from benchmarks.terminal.launch import launch, start_keras
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("times", 5, "How often each network is built.", lower_bound=1)

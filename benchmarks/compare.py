@@ -28,10 +28,10 @@ from collections.abc import Sequence
 from absl import flags
 
 from benchmarks import records
-from benchmarks.cli.launch import launch
 from benchmarks.records.identity import FIELDS
 from benchmarks.reporting import comparison, significance
 from benchmarks.terminal.errors import UsageError
+from benchmarks.terminal.launch import launch
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("across", [], f"Fields that may differ between the two files, of {', '.join(FIELDS)}.")

@@ -16,10 +16,10 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks import records
-from benchmarks.cli.launch import launch
 from benchmarks.reporting import document, output, page, summary
 from benchmarks.terminal import console
 from benchmarks.terminal.errors import UsageError
+from benchmarks.terminal.launch import launch
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("into", None, "A document; the text between its two result marks is replaced by the tables.")

@@ -22,9 +22,9 @@ from absl import flags
 
 from benchmarks import peers, records
 from benchmarks.cli import options
-from benchmarks.cli.launch import launch, start_keras
 from benchmarks.terminal import console, parent
 from benchmarks.terminal.errors import UsageError, do_each, first_line
+from benchmarks.terminal.launch import launch, start_keras
 
 if TYPE_CHECKING:
     from benchmarks.cli.job import Job

@@ -17,9 +17,9 @@ from absl import flags
 
 from benchmarks import records
 from benchmarks.cli import options
-from benchmarks.cli.launch import launch, start_keras
 from benchmarks.terminal import console
 from benchmarks.terminal.errors import UsageError, do_each
+from benchmarks.terminal.launch import launch, start_keras
 
 if TYPE_CHECKING:
     from benchmarks.cli.job import Job

@@ -28,10 +28,10 @@ from absl import flags
 
 from benchmarks import compare, peers, records, throughput  # noqa: F401, of compare its flags
 from benchmarks.cli import options
-from benchmarks.cli.launch import launch
 from benchmarks.reporting import significance
 from benchmarks.terminal import console, parent
 from benchmarks.terminal.errors import UsageError, do_each
+from benchmarks.terminal.launch import launch
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(throughput)
@@ -70,8 +70,10 @@ def main() -> None:
                 if out:
                     records.append(out, record)
                 advance(1, f"{side.name} {record['images_per_second']:,.0f} images/s")
-    a, b = (significance.sides(side.name, found[side.name], ACROSS) for side in (theirs, ours))
-    (row,) = significance.judge(significance.pair(a, b, ACROSS))
+            # In each round: sides that differ in something else are refused after the first.
+            a, b = (significance.sides(side.name, found[side.name], ACROSS) for side in (theirs, ours))
+            rows = significance.pair(a, b, ACROSS)
+    (row,) = significance.judge(rows)
     record = summary(row, found[ours.name][0], found[theirs.name][0])
     do_each(lambda: records.append(out, record) if out else None, lambda: show(record))
     if FLAGS.fail_below is not None and significance.fails(row, FLAGS.fail_below):

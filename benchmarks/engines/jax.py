@@ -18,9 +18,9 @@ class JaxEngine(Engine):
     """Runs a model in blocks of steps.
 
     The values of all variables are arguments and results of the compiled block and are donated, so that they are
-    updated in place; `sync` copies them into the model. The steps of an epoch after its last whole block run one by one,
-    as do streamed batches, and networks with convolutions on CPU, where XLA does not use its fast convolution kernels
-    inside a loop.
+    updated in place; `sync` copies them into the model. The steps of an epoch after its last whole block run one by
+    one, as do streamed batches, and networks with convolutions on CPU, where XLA does not use its fast convolution
+    kernels inside a loop.
     """
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, task: Task, plan: Plan) -> None:

@@ -219,6 +219,6 @@ def _become(*arguments: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    from benchmarks.cli.launch import launch
+    from benchmarks.terminal.launch import launch
 
     launch(main, positional=True)

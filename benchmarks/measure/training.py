@@ -20,7 +20,7 @@ class Trained:
         steps: number of steps.
         seconds: their duration; without compilation.
         compile_seconds: duration of the compilation.
-        loss: mean loss of the last block of steps.
+        loss: mean loss of the last `engine.block` steps, however many of them ran at a time.
     """
 
     steps: int
@@ -42,12 +42,14 @@ def train(engine: Engine, epochs: int, advance: Callable[[int, str], None] = lam
         KeyboardInterrupt: the user interrupted it; the message says how far it got.
     """
     per_epoch = engine.steps_per_epoch
-    total, done, seconds, pace, loss = epochs * per_epoch, 0, 0.0, 1, math.nan
+    total, done, seconds, pace = epochs * per_epoch, 0, 0.0, 1
+    last = total - min(engine.block, per_epoch)  # where the last block begins
+    final = 0.0
     try:
         compile_seconds = engine.warm_up()
         while done < total:
             most = per_epoch if engine.whole_epochs else pace
-            count = min(most, total - done, per_epoch - done % per_epoch)
+            count = min(most, (last if done < last else total) - done, per_epoch - done % per_epoch)
             began = time.perf_counter()
             loss = engine.run(count)
             elapsed = time.perf_counter() - began
@@ -59,6 +61,7 @@ def train(engine: Engine, epochs: int, advance: Callable[[int, str], None] = lam
                     f"the loss became {loss} between steps {done} and {done + count}; nothing was written "
                     "(a smaller --learning_rate may help)"
                 )
+            final += loss * count if done >= last else 0.0
             done += count
             rate = done * engine.batch_size / seconds
             advance(count, f"epoch {math.ceil(done / per_epoch)}  loss {loss:.4f}  {rate:,.0f} images/s")
@@ -67,4 +70,4 @@ def train(engine: Engine, epochs: int, advance: Callable[[int, str], None] = lam
             f"after {done:,} of {total:,} steps: neither the network nor a record was written"
         ) from None
     engine.sync()
-    return Trained(steps=total, seconds=seconds, compile_seconds=compile_seconds, loss=loss)
+    return Trained(steps=total, seconds=seconds, compile_seconds=compile_seconds, loss=final / (total - last))

@@ -364,7 +364,7 @@ def test_without_a_file_nothing_is_recorded(monkeypatch, tmp_path):
 SCRIPT = """
 import time
 from absl import flags
-from benchmarks.cli.launch import launch
+from benchmarks.terminal.launch import launch
 from benchmarks.terminal.errors import UsageError
 from benchmarks.measure import largest
 from benchmarks import records

@@ -25,7 +25,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 modules = {name: importlib.import_module(f"benchmarks.{name}") for name in ("train", "throughput")}
-from benchmarks.cli.launch import launch
+from benchmarks.terminal.launch import launch
 
 # It warns of functions that are traced often, as those of so many runs are.
 logging.getLogger("tensorflow").setLevel("ERROR")
@@ -441,7 +441,7 @@ def test_a_profile_is_written_and_its_operations_recorded(answers, folder):
 FAILING = """
 import sys
 from benchmarks import throughput, train
-from benchmarks.cli.launch import launch
+from benchmarks.terminal.launch import launch
 
 def fail(*arguments):
     raise OSError(28, "No space left on device")
@@ -528,7 +528,7 @@ def test_flags_are_checked_before_keras_is_imported(script):
     code = f"""
 import sys
 from benchmarks import {script}
-from benchmarks.cli.launch import launch
+from benchmarks.terminal.launch import launch
 sys.argv = ["{script}.py", "--nonsense=1"]
 try:
     launch({script}.main)

@@ -72,7 +72,7 @@ def test_what_the_end_needs_is_asked_for_at_the_beginning(tmp_path):
         ("--fail_below=nan", "--fail_below must be a number; got nan"),
         ("--peer=pytroch", "--peer must be one of"),
         ("--input=fit", "--peer=fit takes our side with --input=resident; got fit"),
-        ("--augment", "--peer=fit does not augment"),
+        ("--augment", "--dataset=synthetic does not augment"),
         ("--batch_size=max", "--batch_size=max and --trace are for python -m benchmarks.throughput"),
     ],
 )
