@@ -8,7 +8,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -453,6 +453,17 @@ def build(row, h=None, w=None, name=None):
     return keras.Model(inputs[0] if len(inputs) == 1 else inputs, apply(row, inputs, name))
 
 
+@cache
+def _built(name):
+    (row,) = (row for row in ROWS if label(row) == name)
+    return build(row)
+
+
+def built(row):
+    """The row's model for images of any size, built once, for tests that only read it."""
+    return _built(label(row))
+
+
 def values(row, numbers, h=None, w=None, batch=2):
     if h is None:
         h, w = sizes(row)[0]
@@ -512,7 +523,7 @@ def test_symbolic_shape_is_that_of_the_formula(row, parity):
 @over(ROWS)
 def test_unknown_sizes_take_any_image(row, numbers, evaluate):
     fixed = label(row) in KNOWN_SIZES_ONLY
-    model = build(row)
+    model = built(row)
     for h, w in sizes(row)[: 1 if fixed else 2]:
         expected = (2, *row.out(h, w))
         assert evaluate(model, *values(row, numbers, h, w)).shape == expected
@@ -571,11 +582,11 @@ def test_no_default_prefix_shares_a_counter_with_keras(monkeypatch):
 
 @over(ROWS)
 def test_only_stock_layers_and_listed_operations(row):
-    assert not strangers(build(row))
+    assert not strangers(built(row))
 
 
 def test_every_listed_operation_is_needed():
-    used = {type(operation).__name__ for row in ROWS for operation in operations(build(row))}
+    used = {type(operation).__name__ for row in ROWS for operation in operations(built(row))}
     assert not ALLOWED_OPS.keys() - used
 
 
