@@ -313,7 +313,7 @@ def alone(script: str, *arguments: str, cwd: str, backend: str, refused: set[str
     """What a script prints in a fresh process, which is isolated and can't import some packages."""
     process = python(
         *("-I", "-c", REFUSE.format(refused=refused) + script, *arguments),
-        timeout=500, cwd=cwd, KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL="3",
+        cwd=cwd, KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL="3",
     )  # fmt: skip
     assert process.returncode == 0, process.stderr[-3000:]
     return process.stdout

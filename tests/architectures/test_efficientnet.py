@@ -196,7 +196,7 @@ def test_kernels_begin_by_what_goes_out():
         assert kernel.std() == pytest.approx(math.sqrt(2 / fan_out), rel=0.05)
 
 
-@pytest.mark.parametrize("field", ["width", "depth"])
+@pytest.mark.parametrize("field", ["alpha", "depth"])
 @pytest.mark.parametrize("value", [0, -1.5, True, float("nan")])
 def test_no_scale(field, value):
     with pytest.raises(ValueError, match=f"`{field}` must be a positive number; got {value!r}"):

@@ -51,7 +51,7 @@ ALIKE = " or ".join(
         "what_follows and stream",
         "loss_of_each_batch and off",
         "several_inputs",
-        "peers and not takes_the_place and not of_another_size",
+        "peers and not replaces_ours and not of_another_size",
         "test_trace",
     )
 )

@@ -581,19 +581,15 @@ def test_a_network_is_timed_at_any_size(answers, folder):
 
 
 def test_several_batch_sizes_and_modes_are_a_record_each(folder, tmp_path):
-    given = [flag.format(folder=folder) for flag in LENET]
     out = tmp_path / "runs.jsonl"
-    flags = ("--batch_size=8,16", "--mode=both", "--steps=2", "--warmup_steps=1", "--nopeak", f"--out={out}")
+    given = [flag.format(folder=folder) for flag in LENET]
+    flags = ("--batch_size=2001,16", "--mode=both", "--steps=2", "--warmup_steps=1", "--nopeak", f"--out={out}")
     done = python("-m", "benchmarks.throughput", *given, *flags)
-    assert (done.returncode, done.stderr) == (0, "")
     found = [json.loads(line) for line in out.read_text().splitlines()]
-    expected = [(8, "training"), (8, "inference"), (16, "training"), (16, "inference")]
-    assert [(made["batch_size"], made["mode"]) for made in found] == expected
-    # A run that fails does not keep the others from being done.
-    done = python("-m", "benchmarks.throughput", *given, "--batch_size=2001,16", *flags[2:])
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == ("error: 1 of 2 runs failed: --mode=training --batch_size=2001")
-    assert len(out.read_text().splitlines()) == 5
+    assert [(made["batch_size"], made["mode"]) for made in found] == [(16, "training"), (16, "inference")]
+    # There are 2,000 images. A run that fails does not keep the others from being done.
+    failed = "--mode=training --batch_size=2001; --mode=inference --batch_size=2001"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, f"error: 2 of 4 runs failed: {failed}")
 
 
 def test_pairs_are_scored_as_pairs(answers, folder):

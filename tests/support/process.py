@@ -30,5 +30,8 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen:
 
 def _command(arguments: tuple, cwd: Path = ROOT, **changes: str | None) -> tuple[list[str], dict[str, Any]]:
     variables = {**os.environ, "KERAS_BACKEND": keras.backend.backend(), "COLUMNS": "120", **changes}
+    if variables["KERAS_BACKEND"] == "jax":
+        # It compiles each operation for each shape: optimised, that takes three times as long.
+        variables.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     inherited = {name: value for name, value in variables.items() if value is not None}
     return [sys.executable, *map(str, arguments)], {"cwd": cwd, "env": inherited, "text": True, "encoding": "utf-8"}
