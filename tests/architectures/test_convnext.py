@@ -161,7 +161,7 @@ def test_a_network_of_keras_by_any_name(headed):
     np.testing.assert_allclose(predict(ours, x), predict(headed, x), rtol=1e-3, atol=1e-3)
 
 
-def test_features_from_a_network_with_a_head_and_logits_from_one_without(headed):
+def test_features_with_a_head_and_logits_without_one(headed):
     x = images(2, 64, 64, 3)
     features = architectures.create("convnext_tiny", input_shape=(64, 64, 3), classes=0, pooling="avg")
     architectures.port_from_keras(features, headed)

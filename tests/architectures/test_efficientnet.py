@@ -176,7 +176,7 @@ def test_the_attention_is_as_wide_as_a_share_of_the_units_input(channels, option
     assert model.get_layer("u_attention_gate").activation.__name__ == "sigmoid"
 
 
-def test_version_2_begins_with_full_convolutions_without_attention():
+def test_version_2_begins_with_full_convolutions():
     model = shallow("efficientnet_v2_b0", classes=0)
     names = {layer.name for layer in model.layers}
     assert {i for i in range(1, 7) if f"stage{i}_unit1_depthwise" in names} == {4, 5, 6}
@@ -234,7 +234,7 @@ def test_images_are_prepared_as_theirs(size):
     np.testing.assert_allclose(predict(ours, x), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_large_networks_of_version_2_alone_are_not_prepared_by_colour():
+def test_only_large_networks_of_version_2_have_no_colour_statistics():
     ways = {arch: architectures.variant(arch).preprocessing for arch in [*TORCHVISION, *AUTHORS]}
     large = {f"efficientnet_v2_{size}" for size in "sml"}
     assert ways == {arch: "unit128" if arch in large else "torch" for arch in ways}

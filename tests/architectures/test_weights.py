@@ -523,7 +523,7 @@ class TestPort:
         x = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype("float32")
         np.testing.assert_allclose(predict(ours, x), predict(theirs, x), rtol=1e-5, atol=1e-5)
 
-    def test_a_network_that_prepares_its_images_takes_red_green_and_blue(self):
+    def test_preprocessing_takes_red_green_and_blue(self):
         theirs = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
         ours = architectures.create("vgg16", input_shape=(32, 32, 3), classes=0, pools=5, preprocessing=True)
         architectures.port_from_keras(ours, theirs)

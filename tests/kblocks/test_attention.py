@@ -53,7 +53,7 @@ def test_the_width_in_between(channels, ratio, divisor, width):
     assert model.count_params() == 2 * channels * width + width + channels
 
 
-def test_the_initialiser_and_the_regulariser_reach_both_convolutions():
+def test_initialiser_and_regulariser_reach_both_convolutions():
     plain = replace(RELU_BN, initializer="ones", regularizer={"class_name": "L2", "config": {"l2": 0.5}})
     assert sum(float(loss) for loss in model_of(ratio=1 / 2, style=plain).losses) == pytest.approx(0.5 * 2 * 6 * 3)
 

@@ -532,7 +532,7 @@ def test_unknown_sizes_take_any_image(row, numbers, evaluate):
 
 
 @over([row for row in ROWS if label(row) in KNOWN_SIZES_ONLY])
-def test_unknown_sizes_are_refused_where_the_mathematics_needs_them(row):
+def test_unknown_sizes_are_refused_where_they_are_needed(row):
     with pytest.raises(ValueError, match=r"`x` must have known sizes; got shape \(None, None, 9, 4\)"):
         apply(row, [keras.Input((None, 9, 4))])
 
@@ -590,7 +590,7 @@ def test_every_listed_operation_is_needed():
     assert not ALLOWED_OPS.keys() - used
 
 
-def test_a_subclass_a_lambda_and_an_unlisted_operation_would_be_found():
+def test_subclasses_lambdas_and_unlisted_operations_are_found():
     class Own(layers.Dense):
         pass
 

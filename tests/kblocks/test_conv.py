@@ -267,7 +267,7 @@ def test_a_bias_where_no_norm_adds_one(function, style, use_bias, expected):
     assert model.layers[-1].use_bias is expected
 
 
-def test_a_style_without_norm_and_activation_is_the_convolution_alone():
+def test_a_style_without_norm_is_the_convolution_alone():
     x = keras.Input((8, 8, 4))
     model = keras.Model(x, conv.conv_norm(x, 4, style=Style(norm=None, activation=linear), name="probe"))
     assert [layer.name for layer in model.layers[1:]] == ["probe"]

@@ -89,13 +89,13 @@ def test_fused_inverted_residual(options, check):
 
 
 @pytest.mark.parametrize(("t", "k", "before", "after"), [(6, 3, 16, 24), (3, 5, 24, 24), (1, 3, 32, 16)])
-def test_multiply_adds_of_an_inverted_residual_are_those_of_the_paper(t, k, before, after):
+def test_multiply_adds_of_an_inverted_residual(t, k, before, after):
     # Section 3.3 of MobileNetV2: h · w · d' · t (d' + k² + d''); the first term is the expansion's.
     model = model_of(mobile.inverted_residual, after, (14, 14, before), expansion=t, kernel_size=k)
     assert profile(model).macs == 14 * 14 * before * t * ((before if t > 1 else 0) + k * k + after)
 
 
-def test_multiply_adds_of_a_depthwise_separable_convolution_are_those_of_the_paper():
+def test_multiply_adds_of_a_depthwise_separable_convolution():
     # Equation 5 of MobileNet: D_K² · M · D_F² + M · N · D_F².
     model = model_of(mobile.depthwise_separable, 64, (14, 14, 32))
     assert profile(model).macs == 9 * 32 * 14**2 + 32 * 64 * 14**2

@@ -100,7 +100,7 @@ def test_attention_along_one_axis_of_two():
     assert profile(keras.Model(x, y)).macs == 4 * 15 * 8 * 8 + 2 * 3 * 5 * 5 * 8
 
 
-def test_a_shared_layer_counts_once_a_call_and_once_in_parameters():
+def test_a_shared_layer_counts_once_per_call():
     x, layer = keras.Input((8,)), layers.Dense(8)
     assert profile(keras.Model(x, layer(layer(x)))) == Profile(params=72, trainable_params=72, macs=2 * 64)
 
@@ -131,7 +131,7 @@ def test_sequential_in_sequential_in_functional():
     assert profile(keras.Model(x, outer(x))).macs == 6 * 8 + 8 * 5 + 5 * 3
 
 
-def test_a_layer_of_a_sequential_that_was_first_called_elsewhere():
+def test_a_layer_of_a_sequential_first_called_elsewhere():
     layer = layers.Conv2D(6, 3, padding="same")
     layer(keras.Input((9, 7, 4)))
     assert profile(keras.Sequential([keras.Input((5, 5, 4)), layer])).macs == 25 * 9 * 4 * 6
@@ -143,7 +143,7 @@ def test_operations_do_not_count():
     assert profile(keras.Model(x, y)).macs == 36
 
 
-def test_the_weights_of_statistics_and_frozen_layers_are_not_trained():
+def test_statistics_and_frozen_weights_are_not_trained():
     x = keras.Input((8, 8, 4))
     model = keras.Model(x, residual.basic(x, 4, drop_path=0.1, name="u"))
     kernels = 2 * 9 * 4 * 4

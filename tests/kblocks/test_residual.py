@@ -332,7 +332,7 @@ def test_a_dilated_stage_holds_the_strided_one(unit, channels, size, numbers, ev
 
 
 @pytest.mark.parametrize("unit", ATROUS, ids=atrous_id)
-def test_without_a_stride_each_phase_of_a_dilated_unit_is_a_unit(unit, numbers, evaluate, scramble):
+def test_each_phase_of_a_dilated_unit_is_a_unit(unit, numbers, evaluate, scramble):
     plain, dilated = unit_model(unit, 8, 8, size=3), unit_model(unit, 8, 8, size=9, dilation=3)
     scramble(plain)
     dilated.set_weights(plain.get_weights())
@@ -342,7 +342,7 @@ def test_without_a_stride_each_phase_of_a_dilated_unit_is_a_unit(unit, numbers, 
         np.testing.assert_allclose(y[:, i::3, ::3], evaluate(plain, data[:, i::3, ::3]), rtol=1e-4, atol=1e-2)
 
 
-def test_a_dilated_stage_of_separable_units_holds_the_strided_one(numbers, evaluate, scramble):
+def test_a_dilated_separable_stage_contains_the_strided_one(numbers, evaluate, scramble):
     """Of 9 pixels the padding is the same at both ends, with the stride as with the dilation."""
 
     def stage(dilation):
@@ -372,7 +372,7 @@ def test_a_dilation_that_the_stride_does_not_divide_is_refused(unit):
 
 
 @pytest.mark.parametrize(("use_bias", "biased"), [(None, []), (False, []), (True, ["u_conv3"])])
-def test_only_the_last_convolution_of_a_preact_bottleneck_gets_the_bias(use_bias, biased):
+def test_only_the_last_convolution_of_a_preact_unit_has_a_bias(use_bias, biased):
     model = unit_model(residual.preact_bottleneck, 4, 8, use_bias=use_bias)
     assert [x.name for x in model.layers if isinstance(x, layers.Conv2D) and x.use_bias] == biased
     model = unit_model(residual.preact_bottleneck, 4, 8, use_bias=use_bias, style=RELU)

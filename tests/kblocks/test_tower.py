@@ -63,7 +63,7 @@ def test_as_model_refuses(block, shape, message):
 
 
 @pytest.mark.parametrize("joint_norm", [False, True])
-def test_a_siamese_model_has_the_weights_of_one_tower_and_a_head(joint_norm):
+def test_a_siamese_model_has_the_weights_of_one_tower(joint_norm):
     model, shared = pair(tower.abs_difference, joint_norm=joint_norm)
     y = layers.Dense(1)(model.output)
     assert keras.Model(model.inputs, y).count_params() == (6 * 4 + 4) + (4 + 1)
