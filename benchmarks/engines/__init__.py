@@ -16,26 +16,26 @@ import importlib
 
 import keras
 
-from benchmarks.engines.base import BLOCK_STEPS, INPUTS, MODES, Engine, Plan
+from benchmarks.engines.base import BLOCK_STEPS, MODES, Engine, Plan
 from benchmarks.tasks import Task
 from benchmarks.terminal.errors import UsageError
 
-__all__ = ["BLOCK_STEPS", "INPUTS", "MODES", "Engine", "Plan", "create", "find"]
+__all__ = ["BLOCK_STEPS", "MODES", "Engine", "Plan", "create", "find"]
 
-# Module and class of the engine for an input on any backend, or for all other inputs on one backend.
-BY_INPUT = {"fit": ("fit", "FitEngine")}
+# Module and class of each engine: the one for a backend, and those for an input on any backend.
 BY_BACKEND = {
     "tensorflow": ("tensorflow", "TensorFlowEngine"),
     "jax": ("jax", "JaxEngine"),
     "torch": ("torch", "TorchEngine"),
 }
+BY_INPUT = {"fit": ("fit", "FitEngine")}
 
 
 def find(input: str) -> type[Engine]:
-    """The engine's class for an input, one of `INPUTS`, on Keras's backend.
+    """The engine's class for an input on Keras's backend.
 
     Raises:
-        UsageError: the backend has no engine for that input.
+        UsageError: there is no such input, or the backend has no engine for it.
     """
     backend = keras.backend.backend()
     found = BY_INPUT.get(input) or BY_BACKEND.get(backend)
@@ -43,6 +43,8 @@ def find(input: str) -> type[Engine]:
         raise UsageError(f"--input={input} has no engine for KERAS_BACKEND={backend}; it takes {', '.join(BY_BACKEND)}")
     module, name = found
     engine: type[Engine] = getattr(importlib.import_module(f"benchmarks.engines.{module}"), name)
+    if input not in engine.inputs:
+        raise UsageError(f"--input must be one of {', '.join([*engine.inputs, *BY_INPUT])}; got {input!r}")
     return engine
 
 

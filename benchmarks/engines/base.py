@@ -11,7 +11,6 @@ import numpy as np
 from benchmarks.tasks import Task
 from benchmarks.terminal.errors import UsageError
 
-INPUTS = ("resident", "stream", "fit")
 MODES = ("training", "inference")
 BLOCK_STEPS = 64
 
@@ -23,10 +22,13 @@ class Plan:
     Attributes:
         batch_size: examples per step.
         seed: of shuffling, augmentation and pairs.
-        input: how examples reach the network, one of `INPUTS`.
+        input: how examples reach the network, `"resident"`, `"stream"` or `"fit"`.
         mode: `"training"`, or `"inference"` for forward passes only.
         jit: `"on"`, `"off"` or `"auto"`: whether the step is compiled as a whole.
         block: maximum number of steps per call of the device.
+
+    Raises:
+        ValueError: `mode` or `jit` is none of these.
     """
 
     batch_size: int
@@ -35,6 +37,11 @@ class Plan:
     mode: str = "training"
     jit: str = "auto"
     block: int = BLOCK_STEPS
+
+    def __post_init__(self) -> None:
+        for name, value, options in (("mode", self.mode, MODES), ("jit", self.jit, ("auto", "on", "off"))):
+            if value not in options:
+                raise ValueError(f"`{name}` must be one of {', '.join(options)}; got {value!r}")
 
     @property
     def trains(self) -> bool:
@@ -52,6 +59,7 @@ class Engine(ABC):
         plan: see `Plan`.
 
     Attributes:
+        inputs: values of `Plan.input` that the engine runs.
         augments: whether the engine can augment images.
         whole_epochs: whether each call of `run` has a fixed cost that a user pays once per epoch, so that progress is
             best shown per epoch.
@@ -66,6 +74,7 @@ class Engine(ABC):
         UsageError: the batch is larger than the data.
     """
 
+    inputs: ClassVar[tuple[str, ...]] = ("resident", "stream")
     augments: ClassVar[bool] = True
     whole_epochs: ClassVar[bool] = False
     timed_blocks: ClassVar[int] = 20

@@ -13,6 +13,7 @@ class FitEngine(Engine):
     Each call of `fit` sets itself up again, which a user pays once per epoch: a few long blocks are a fair measurement.
     """
 
+    inputs = ("fit",)
     augments = False
     whole_epochs = True
     timed_blocks = 5

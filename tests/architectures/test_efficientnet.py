@@ -234,7 +234,7 @@ def test_images_are_prepared_as_theirs(size):
     np.testing.assert_allclose(predict(ours, x), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_only_large_networks_of_version_2_have_no_colour_statistics():
+def test_only_large_networks_of_version_2_lack_statistics():
     ways = {arch: architectures.variant(arch).preprocessing for arch in [*TORCHVISION, *AUTHORS]}
     large = {f"efficientnet_v2_{size}" for size in "sml"}
     assert ways == {arch: "unit128" if arch in large else "torch" for arch in ways}

@@ -15,6 +15,7 @@ from keras import layers, ops
 import architectures
 import kblocks as kb
 from benchmarks import engines, tasks
+from benchmarks.cli import options
 from benchmarks.engines.base import has_convolution
 from benchmarks.tasks import Classification, Pairs, Synthetic, Task, recipes
 from benchmarks.terminal.errors import UsageError
@@ -601,6 +602,22 @@ def test_a_backend_without_an_engine_is_told(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "abacus")
     with pytest.raises(UsageError, match="--input=resident has no engine for KERAS_BACKEND=abacus"):
         marking(20, 4)
+
+
+def test_the_flag_lists_what_the_engines_run():
+    """`--help` lists the inputs without importing Keras."""
+    assert {name: name in engines.find(name).inputs for name in options.INPUTS} == dict.fromkeys(options.INPUTS, True)
+    assert {*engines.find("resident").inputs, *engines.BY_INPUT} == set(options.INPUTS)
+    with pytest.raises(UsageError, match="--input must be one of resident, stream, fit; got 'steram'"):
+        engines.find("steram")
+    assert options.MODES == engines.MODES
+
+
+@pytest.mark.parametrize("wrong", [{"mode": "train"}, {"jit": True}])
+def test_a_plan_checks_its_words(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"`{name}` must be one of .*; got {value!r}"):
+        engines.Plan(batch_size=4, **wrong)
 
 
 def test_convolutions_are_found_in_models_within_models():
