@@ -8,7 +8,6 @@ from keras import KerasTensor
 
 import kblocks as kb
 from architectures.common.family import Family, Variant
-from architectures.common.head import classify
 from kblocks import Style, check
 from kblocks.naming import scope
 
@@ -64,4 +63,4 @@ def backbone(inputs: Sequence[KerasTensor], spec: MultiInput, *, name: str | Non
     return kb.mlp.dense_norm_act(x, spec.after, style=spec.style, name=part("dense"))
 
 
-FAMILY = Family("multi_input", VARIANTS, backbone, head=partial(classify, dropout=0.0))
+FAMILY = Family("multi_input", VARIANTS, backbone)

@@ -76,4 +76,4 @@ def backbone(inputs: Sequence[KerasTensor], spec: Siamese, *, name: str | None =
     return kb.tower.siamese(inputs, tower, merge=spec.merge, joint_norm=spec.joint_norm, name=part("pair"))
 
 
-FAMILY = Family("siamese", VARIANTS, backbone, head=partial(classify, dropout=0.0, style=kb.PLAIN))
+FAMILY = Family("siamese", VARIANTS, backbone, head=partial(classify, style=kb.PLAIN))

@@ -27,7 +27,7 @@ def classify(
         classes: number of logits; 0 for none.
         pooling: `"avg"`, `"max"` or `"flatten"`; `None` for `default` before logits, and for none without.
         default: the family's pooling.
-        dropout: dropout rate; `None` for `spec.dropout`.
+        dropout: dropout rate; `None` for `spec.dropout`, or 0 if the spec has no such field.
         style: its regulariser applies to the logits; `None` for `spec.style`.
 
     Returns:
@@ -44,7 +44,7 @@ def classify(
     return head.classifier(
         x,
         classes,
-        dropout=spec.dropout if dropout is None else dropout,
+        dropout=getattr(spec, "dropout", 0.0) if dropout is None else dropout,
         style=spec.style if style is None else style,
         name="",
     )
