@@ -21,7 +21,7 @@ def predict(model, *inputs, training=False):
     """The model's output as a NumPy array, or a list of them where it has several; half precision as float32."""
     x = inputs[0] if len(inputs) == 1 else list(inputs)
     # Called eagerly, JAX compiles every operation by itself.
-    compiled = keras.backend.backend() == "jax" and not training
+    compiled = keras.backend.backend() == "jax" and isinstance(model, keras.Model) and not training
     y = model.predict_on_batch(x) if compiled else model(x, training=training)
     arrays = keras.tree.map_structure(lambda t: ops.convert_to_numpy(ops.cast(t, "float32")), y)
     return list(arrays) if isinstance(arrays, tuple) else arrays
