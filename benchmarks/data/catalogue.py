@@ -1,9 +1,8 @@
 """The data sets that are known by name: a row each. A new data set is a new row."""
 
-import difflib
 from dataclasses import dataclass
 
-from benchmarks.terminal.errors import UsageError
+from benchmarks.terminal.errors import UsageError, closest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +123,5 @@ def find(name: str) -> Row:
         UsageError: no row has this name; the text names the closest.
     """
     if name not in ROWS:
-        close = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError(f"the data set must be one of {', '.join(NAMES)}; got {name!r}{hint}")
+        raise UsageError(f"the data set must be one of {', '.join(NAMES)}; got {name!r}{closest(name, NAMES)}")
     return ROWS[name]
