@@ -99,6 +99,10 @@ class Backend:
         """Whether the backend's settings allow TF32; asked on GPUs alone."""
         return False
 
+    def uses_onednn(self) -> bool | None:
+        """Whether oneDNN computes convolutions on the CPU, where that is a setting; `None` elsewhere."""
+        return None
+
     def compute_capability(self) -> tuple[int, int] | None:
         """Compute capability of the GPU; `None` if it has none."""
         return None

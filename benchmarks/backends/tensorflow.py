@@ -1,6 +1,7 @@
 """TensorFlow."""
 
 import contextlib
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -65,6 +66,11 @@ class TensorFlow(Backend):
 
     def allows_tf32(self) -> bool:
         return bool(self._tf.config.experimental.tensor_float_32_execution_enabled())
+
+    def uses_onednn(self) -> bool | None:
+        # Unset, TensorFlow decides by the processor, and has no public function that tells.
+        setting = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
+        return None if self.is_gpu() or setting is None else setting.lower() in ("1", "true")
 
     def compute_capability(self) -> tuple[int, int] | None:
         gpu = self._tf.config.get_visible_devices("GPU")[0]

@@ -48,6 +48,7 @@ def machine() -> dict[str, Any]:
         "driver": _or_none(nvidia.driver_version) if is_gpu else None,
         "cuda": _or_none(backend.cuda_version) if is_gpu else None,
         "tf32": _or_none(backend.may_use_tf32),
+        "onednn": _or_none(backend.uses_onednn),
         "cpu": cpu(),
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "cpu_flags": cpu_flags(),

@@ -215,6 +215,7 @@ DIFFERENCES = [
         "2 cores of Abacus 9 (cpu_flags xyz, memory_bytes 16) and 2 cores of Abacus 9 (cpu_flags new, memory_bytes 32)",
     ),
     ("tf32", {"tf32": True}, "off and on"),
+    ("onednn", {"onednn": False}, "on and off"),
     ("examples", {"examples": 128}, "50000 and 128"),
     ("model_hash", {"model_hash": "12ab"}, "none and 12ab"),
     ("input_shapes", {"input_shapes": [[64, 64, 3]]}, "none and 64×64×3"),
@@ -242,7 +243,7 @@ def test_every_field_of_the_key_has_been_tried():
     [
         {"seed": 7}, {"learning_rate": 0.5}, {"params": 11}, {"steps": 3}, {"overrides": []},
         {"block_steps": [1], "block_seconds": [2.0]}, {"memory_bytes": 2**34 + 2**20}, {"cpu_flags": ["xyz", "abc"]},
-        {"commit": "b" * 40}, {"versions": {"keras": "3.99"}},
+        {"commit": "b" * 40}, {"onednn": True}, {"versions": {"keras": "3.99"}},
     ],
 )  # fmt: skip
 def test_what_is_no_matter_keeps_nothing_apart(compared, other):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks.measure import environment
+from tests.support.process import python
 
 
 def test_device_processor_versions_and_command(monkeypatch):
@@ -23,8 +24,8 @@ def test_device_processor_versions_and_command(monkeypatch):
     before = datetime.now(UTC)
     found = json.loads(json.dumps(environment.collect(), allow_nan=False))
     assert set(found) == {
-        "time", "device", "device_count", "driver", "cuda", "tf32", "cpu", "cpu_cores", "cpu_flags", "memory_bytes",
-        "kernel", "platform", "python", "versions", "commit", "commit_is_changed", "command",
+        "time", "device", "device_count", "driver", "cuda", "tf32", "onednn", "cpu", "cpu_cores", "cpu_flags",
+        "memory_bytes", "kernel", "platform", "python", "versions", "commit", "commit_is_changed", "command",
     }  # fmt: skip
     time = datetime.fromisoformat(found["time"])
     assert time.tzinfo is not None
@@ -139,3 +140,15 @@ def test_lscpu_names_the_same_processor():
     assert set(environment.cpu_flags()) <= set(found.split())
     kernel = subprocess.run(["uname", "-r"], capture_output=True, text=True, check=True).stdout.strip()
     assert environment.machine()["kernel"] == kernel
+
+
+@pytest.mark.parametrize(("setting", "expected"), [(None, "1"), ("0", "0")])
+def test_onednn_is_on_unless_it_is_turned_off(setting, expected):
+    code = (
+        "from benchmarks.terminal.launch import start_keras\nstart_keras()\n"
+        "import json, os\nfrom benchmarks import backends\n"
+        "print(json.dumps([os.environ['TF_ENABLE_ONEDNN_OPTS'], backends.current().uses_onednn()]))"
+    )
+    done = python("-c", code, TF_ENABLE_ONEDNN_OPTS=setting)
+    on = expected == "1" if keras.backend.backend() == "tensorflow" else None
+    assert json.loads(done.stdout) == [expected, on]

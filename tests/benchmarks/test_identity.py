@@ -11,7 +11,7 @@ OTHER = {
     "arch": "lenet", "model_hash": "12ab", "overrides": ["depth=3"], "mode": "inference", "dataset": "mnist",
     "data": "npz:mine.npz", "input_shapes": [[64, 64, 3]], "examples": 128, "augment": False, "input": "stream",
     "peer": "torch", "batch_size": 64, "backend": "torch", "dtype_policy": "mixed_bfloat16", "jit": False,
-    "optimizer": "adam", "optimizer_arguments": {"momentum": 0.9}, "macs": 7, "tf32": True,
+    "optimizer": "adam", "optimizer_arguments": {"momentum": 0.9}, "macs": 7, "tf32": True, "onednn": False,
     "device": "Big GPU", "device_count": 2, "cpu": "Other", "cpu_cores": 4, "cpu_flags": ["abc"],
     "memory_bytes": 2**35, "kernel": "6.2",
 }  # fmt: skip
@@ -22,6 +22,7 @@ SAME = [
     {"python": "3.13"}, {"platform": "other"}, {"driver": "5"}, {"command": ["throughput.py"]},
     {"parent_command": ["versus.py"]}, {"memory_bytes": 2**34 + 2**20}, {"cpu_flags": ["xyz", "abc"]},
     {"is_steady": False}, {"versions": ENVIRONMENT["versions"] | {"numpy": "9"}}, {"trainable_params": 7},
+    {"onednn": True},
 ]  # fmt: skip
 
 

@@ -6,8 +6,8 @@ from benchmarks.records import schema
 
 ENVIRONMENT = {
     "time": "2030-01-01T00:00:00+00:00", "device": "CPU", "device_count": 1, "driver": None, "cuda": None,
-    "tf32": False, "memory_bytes": 2**34, "cpu": "Abacus 9", "cpu_cores": 2, "cpu_flags": ["abc", "xyz"],
-    "kernel": "6.1", "platform": "Linux", "python": "3.12.0",
+    "tf32": False, "onednn": None, "memory_bytes": 2**34, "cpu": "Abacus 9", "cpu_cores": 2,
+    "cpu_flags": ["abc", "xyz"], "kernel": "6.1", "platform": "Linux", "python": "3.12.0",
     "versions": {"keras": "3.12.0", "jax": "0.9", "torch": "2.9", "tensorflow": "2.21"},
     "commit": "a" * 40, "commit_is_changed": False, "command": ["throughput.py", "--arch=resnet20"],
     "parent_command": None,
