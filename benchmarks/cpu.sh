@@ -22,7 +22,7 @@ train=("$python" -m benchmarks.train --out="$out")
 "${versus[@]}" --arch=lenet --dataset=mnist --batch_size=128 --peer=torch
 "${versus[@]}" --arch=lenet --dataset=mnist --batch_size=1024 --steps=20 --peer=fit
 
-"${throughput[@]}" --trace="$(mktemp -d)"
+"${throughput[@]}" --trace=build/trace
 "${throughput[@]}" --input=stream
 "${throughput[@]}" --mode=inference
 
