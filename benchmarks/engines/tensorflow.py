@@ -30,12 +30,13 @@ class TensorFlowEngine(Engine):
             jit = "on" if tf.config.list_physical_devices("GPU") or not has_convolution(model) else "off"
         self.jit = jit == "on"
         self._weights = [variable.value for variable in model.trainable_variables]
-        step = self._train_step if plan.trains else self._infer_step
+        # Only the loops over steps depend on tensors: converting a step by AutoGraph takes longer than tracing it.
+        step = tf.autograph.experimental.do_not_convert(self._train_step if plan.trains else self._infer_step)
         if plan.input == "stream":
             self._dataset = pipeline.batches(task, batch_size=plan.batch_size, seed=plan.seed)
             self._batches = iter(self._dataset)
             # XLA can't read from an iterator: it compiles the step and not the loop.
-            self._step = tf.function(step, jit_compile=self.jit)
+            self._step = tf.function(step, jit_compile=self.jit, autograph=False)
             self._block = tf.function(self._run_streamed)
             return
         self._step = step
@@ -48,7 +49,7 @@ class TensorFlowEngine(Engine):
         self._uniform = tf.Variable(tf.zeros((*drawn, task.randoms)), trainable=False)
         self._done = 0
         self._steps = tf.function(self._run_steps, jit_compile=self.jit)
-        self._block = tf.function(self._run_resident)
+        self._block = tf.function(self._run_resident, autograph=False)
 
     def run(self, steps: int) -> float:
         """Runs `steps` steps; returns their mean loss when the device is done."""
