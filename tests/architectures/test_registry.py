@@ -493,10 +493,12 @@ class TestTable:
             assert (classes, params, macs) == (f"{row.classes:,}", f"{row.params:,}", f"{row.macs:,}")
             assert source == "; ".join(filter(None, (row.source, row.departures)))
 
-    def test_a_pattern(self):
-        process = command("lenet*")
-        assert process.returncode == 0, process.stderr
-        found = [line.split("│")[1].strip() for line in process.stdout.splitlines() if line.startswith("│")]
+    def test_a_pattern(self, capsys):
+        from architectures.__main__ import main
+
+        assert main(["lenet*"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        found = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
         assert found == ["lenet5", "lenet", "lenet_tiny"]
 
     def test_nothing_found(self):

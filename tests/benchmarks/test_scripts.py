@@ -228,17 +228,18 @@ RUNS = {
         "throughput",
         [
             *("--arch=mlp_784_64_10", "--data=npz:{folder}/digits.npz", "--batch_size=50", "--steps=30"),
-            *("--mode=inference", "--input=stream", "--out={folder}/inference.jsonl"),
+            *("--nopeak", "--mode=inference", "--input=stream", "--out={folder}/inference.jsonl"),
         ],
     ),
     "traced": (
         "throughput",
-        [*LENET, "--steps=7", "--batch_size=16", "--jit=off", "--trace={folder}/trace", "--out={folder}/traced.jsonl"],
+        [*LENET, "--nopeak", "--steps=7", "--jit=off", "--trace={folder}/trace", "--out={folder}/traced.jsonl"],
     ),
     "synthetic": (
         "throughput",
         [
             *("--arch=shared_dense_tiny", "--dataset=synthetic", "--batch_size=8", "--steps=20"),
+            "--nopeak",
             "--out={folder}/synthetic.jsonl",
         ],
     ),
@@ -246,7 +247,7 @@ RUNS = {
         "throughput",
         [
             *("--model=tests.benchmarks.test_scripts:small_net", "--dataset=synthetic", "--batch_size=8", "--steps=5"),
-            *("--input_shape=6,5,2", "--classes=7", "--out={folder}/function.jsonl"),
+            *("--nopeak", "--input_shape=6,5,2", "--classes=7", "--out={folder}/function.jsonl"),
         ],
     ),
     "my function on images": (
@@ -260,6 +261,7 @@ RUNS = {
         "throughput",
         [
             *("--model={folder}/mine.keras", "--data=npz:{folder}/digits.npz", "--batch_size=50", "--steps=5"),
+            "--nopeak",
             "--out={folder}/file.jsonl",
         ],
     ),
@@ -267,14 +269,19 @@ RUNS = {
         "throughput",
         [
             *("--arch=lenet_tiny", "--dataset=synthetic", "--batch_size=4", "--steps=3", "--input_shape=20,24,2"),
-            *("--classes=3", "--out={folder}/size.jsonl"),
+            *("--nopeak", "--classes=3", "--out={folder}/size.jsonl"),
         ],
     ),
     "overridden": (
         "throughput",
         [
             *("--arch=googlenet_tiny", "--dataset=synthetic", "--batch_size=4", "--steps=3"),
-            *("--override=auxiliary=True", "--override=style=style.RELU_BN", "--out={folder}/overridden.jsonl"),
+            *(
+                "--nopeak",
+                "--override=auxiliary=True",
+                "--override=style=style.RELU_BN",
+                "--out={folder}/overridden.jsonl",
+            ),
         ],
     ),
 }

@@ -32,4 +32,4 @@ DAILY = (_smallest() - {"inception_resnet_v2"}) | {
 }
 SLOW = LARGE - DAILY
 # For small images, but slow to build.
-DEEP = {"resnet44", "resnet56", "resnet110", "resnet164_preact"}
+DEEP = {"resnet44", "resnet56", "resnet110", "resnet164_preact", "densenet_bc100_12", "nasnet_cifar"}
