@@ -1,6 +1,5 @@
 """Cost of the products of a step: their arithmetic, and a lower bound of the bytes they move."""
 
-import inspect
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +8,8 @@ import keras
 
 from benchmarks.engines import MODES
 from benchmarks.engines.replay import replay
-from kblocks.graph.profile import COUNTS, layer_macs
+from kblocks.graph.macs import macs
 
-PRODUCTS: tuple[Any, ...] = tuple(kind for kinds in COUNTS for kind in kinds)
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -69,20 +67,14 @@ def step_cost(model: keras.Model, batch_size: int, mode: str) -> Cost:
         trains = bool(getattr(operation, "trainable_weights", ()))
         if needs_gradient or trains:
             behind_weights.update((id(y), y) for y in keras.tree.flatten(outputs))
-        if isinstance(operation, PRODUCTS):
+        if products := macs(operation, args, kwargs):
             passes = 1 + (needs_gradient + trains) * (mode == "training")
-            examples = next(iter(inputs.values())).shape[0]
-            flops += passes * 2 * examples * layer_macs(operation, _shapes(operation, args, kwargs))
-            arrays = [*inputs.values(), *operation.weights, *keras.tree.flatten(outputs)]
-            moved += passes * sum(math.prod(array.shape) for array in arrays) * BYTES[operation.compute_dtype]
+            flops += passes * 2 * products
+            arrays = [*inputs.values(), *getattr(operation, "weights", ()), *keras.tree.flatten(outputs)]
+            dtype = getattr(operation, "compute_dtype", None) or keras.backend.standardize_dtype(arrays[0].dtype)
+            moved += passes * sum(math.prod(array.shape) for array in arrays) * BYTES[dtype]
         return outputs
 
     inputs = [keras.KerasTensor((batch_size, *shape), x.dtype) for x, shape in zip(model.inputs, shapes, strict=True)]
     replay(model, inputs, count)
     return Cost(flops, moved)
-
-
-def _shapes(operation: Any, args: Any, kwargs: Any) -> dict[str, tuple[int | None, ...]]:
-    """Shapes of the tensors of a call, by argument."""
-    arguments = inspect.signature(operation.call).bind_partial(*args, **kwargs).arguments
-    return {name: tuple(value.shape) for name, value in arguments.items() if isinstance(value, keras.KerasTensor)}

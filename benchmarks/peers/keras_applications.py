@@ -8,7 +8,7 @@ import keras
 
 from benchmarks.peers import KERAS_APPLICATIONS as PREFIX
 from benchmarks.terminal.errors import UsageError, closest
-from kblocks.graph.calls import calls, sources
+from kblocks.graph.calls import calls
 
 
 def application(name: str, model: keras.Model) -> keras.Model:
@@ -57,11 +57,16 @@ def effective_params(model: keras.Model) -> int:
 
 def _idle_biases(model: keras.Model) -> Iterator[int]:
     """The sizes of biases whose sum a batch normalisation, and nothing else, takes in."""
-    consumers = {name: {"output"} for name in model.output_names}
-    for entry, _, node in calls(model.get_config()):
-        for name, _ in sources([node["args"], node["kwargs"]]):
-            consumers.setdefault(name, set()).add(entry["class_name"])
+    readers: dict[int, set[type | None]] = {id(y): {None} for y in model.outputs}
+    for call in calls(model):
+        for x in call.inputs:
+            readers.setdefault(id(x), set()).add(type(call.operation))
+    # Of a shared layer all calls count.
+    of_layer: dict[int, set[type | None]] = {}
+    for call in calls(model):
+        of_layer.setdefault(id(call.operation), set()).update(*(readers.get(id(y), set()) for y in call.outputs))
     for layer in model.layers:
         is_linear = getattr(layer, "activation", None) is keras.activations.linear
-        if getattr(layer, "use_bias", False) and is_linear and consumers.get(layer.name) == {"BatchNormalization"}:
+        normalised = of_layer.get(id(layer)) == {keras.layers.BatchNormalization}
+        if getattr(layer, "use_bias", False) and is_linear and normalised:
             yield math.prod(layer.bias.shape)

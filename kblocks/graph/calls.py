@@ -1,55 +1,175 @@
-"""The calls of a functional model, read from its configuration."""
+"""The graph of a functional or Sequential model as data: its calls in order, and running them with other functions.
 
-from collections.abc import Iterator
+    for call in calls(model):
+        call.operation, call.args, call.kwargs, call.outputs
+
+A layer that is shared has several calls. What Keras records of a call it keeps in attributes without public names;
+only this file reads them. Neither `get_config` nor serialisation is used, so layers and models of a user's
+own are read as any other.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Key", "calls", "is_tensor", "sources"]
+import keras
+from keras import KerasTensor
+
+__all__ = ["Call", "calls", "check_graph", "is_graph", "run", "structure"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-Key = tuple[str, int]
-"""The name of an operation and the index of its call."""
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of an operation in a graph.
+
+    Attributes:
+        name: the operation's, with the prefix `model/` within a nested model; `name#2` for its second call in a graph.
+        operation: a layer, a model or an operation of `keras.ops`.
+        args: positional arguments; tensors are those of the graph.
+        kwargs: keyword arguments.
+        outputs: tensors of the graph that the call produces, flattened.
+    """
+
+    name: str
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    outputs: Sequence[KerasTensor]
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The tensors among the arguments, in order."""
+        return [x for x in keras.tree.flatten((self.args, self.kwargs)) if isinstance(x, KerasTensor)]
 
 
-def calls(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int, dict[str, Any]]]:
-    """The calls of a graph in topological order.
+def is_graph(model: Any) -> bool:
+    """Whether `model` is a model whose calls can be read: functional, or Sequential and built."""
+    # Sequential models have no such attributes before they are built; subclassed ones have none or empty ones.
+    return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None) and getattr(model, "outputs", None))
+
+
+def check_graph(model: Any, argument: str = "model") -> None:
+    """Raise unless `model` is a model whose calls can be read.
+
+    Raises:
+        TypeError: it is not a functional or Sequential model.
+        ValueError: it is a Sequential model that is not built.
+    """
+    if is_graph(model):
+        return
+    if isinstance(model, keras.Sequential):
+        raise ValueError(
+            f"`{argument}` must be built, so that its graph is known; got the Sequential model {model.name} (start it "
+            "with keras.Input, or call its build)"
+        )
+    raise TypeError(f"`{argument}` must be a functional or Sequential keras.Model; got {model!r}")
+
+
+def calls(model: keras.Model, prefix: str = "") -> list[Call]:
+    """The calls of a model's graph, each after those that produce its inputs; a nested model is one call.
 
     Args:
-        config: result of `get_config` of a functional model.
+        model: functional or Sequential.
+        prefix: of the names.
 
-    Yields:
-        The operation's entry in the configuration, the index of the call among the operation's calls, and the call's
-        serialised arguments, a dictionary of `args` and `kwargs`.
+    Raises:
+        TypeError: it is neither.
+        ValueError: it is a Sequential model that is not built.
+
+    >>> x = keras.Input((4,))
+    >>> dense = keras.layers.Dense(4, name="dense")
+    >>> [call.name for call in calls(keras.Model(x, keras.layers.ReLU(name="relu")(dense(dense(x)))))]
+    ['dense', 'dense#2', 'relu']
     """
-    pending = [(entry, i, node) for entry in config["layers"] for i, node in enumerate(entry["inbound_nodes"])]
-    waiting = {(entry["name"], i) for entry, i, _ in pending}
-    # The configuration is in topological order but for shared layers, listed where they are first called.
+    check_graph(model)
+    given = {id(x) for x in model.inputs}
+    done: set[int] = set()
+    found: list[Call] = []
+    count: Counter[str] = Counter()
+    # Depth first, with a stack in place of recursion.
+    pending = [(x, False) for x in reversed(model.outputs)]
     while pending:
-        later = []
-        for entry, i, node in pending:
-            if waiting.isdisjoint(sources(node)):
-                waiting.remove((entry["name"], i))
-                yield entry, i, node
-            else:
-                later.append((entry, i, node))
-        pending = later
+        tensor, inputs_are_done = pending.pop()
+        if id(tensor) in given:
+            continue
+        operation, index, _ = tensor._keras_history
+        node = operation._inbound_nodes[index]
+        if id(node) in done:
+            continue
+        if not inputs_are_done:
+            pending.append((tensor, True))
+            pending += [(x, False) for x in reversed(node.input_tensors)]
+            continue
+        done.add(id(node))
+        count[operation.name] += 1
+        times = f"#{count[operation.name]}" if count[operation.name] > 1 else ""
+        args, kwargs = tuple(node.arguments.args), dict(node.arguments.kwargs)
+        found.append(Call(f"{prefix}{operation.name}{times}", operation, args, kwargs, tuple(node.output_tensors)))
+    return found
 
 
-def sources(value: Any) -> Iterator[Key]:
-    """The calls that produce the tensors in serialised arguments, in order."""
-    if is_tensor(value):
-        yield tuple(value["config"]["keras_history"][:2])
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from sources(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from sources(item)
+def run(
+    model: keras.Model,
+    inputs: Any,
+    execute: Callable[[Call, tuple[Any, ...], dict[str, Any]], Any],
+    *,
+    prefix: str = "",
+) -> Any:
+    """The outputs of `model`, computed by `execute`, also within nested models.
+
+    Args:
+        model: functional or Sequential.
+        inputs: what stands for the tensors of the inputs, in their structure or as a flat list.
+        execute: a function `(call, args, kwargs)` of a call and its arguments, with values in the place of the graph's
+            tensors, that returns what stands for its outputs. `training` and `mask` of a nested model's call do not
+            reach the calls within.
+        prefix: of the names of the calls.
+
+    Returns:
+        The outputs, in the structure of the model's outputs.
+
+    >>> x = keras.Input((4,))
+    >>> model = keras.Model(x, keras.layers.Rescaling(2.0)(keras.layers.Rescaling(3.0)(x)))
+    >>> run(model, 1, lambda call, args, kwargs: call.operation.scale * args[0])
+    6.0
+    """
+    values = dict(zip(map(id, model.inputs), _flat(model, inputs), strict=True))
+
+    def value(x: Any) -> Any:
+        return values[id(x)] if isinstance(x, KerasTensor) else x
+
+    for call in calls(model, prefix):
+        args, kwargs = keras.tree.map_structure(value, (call.args, dict(call.kwargs)))
+        if is_graph(call.operation):
+            given = args[0] if args else kwargs["inputs"]
+            result = run(call.operation, given, execute, prefix=f"{call.name}/")
+        else:
+            result = execute(call, args, kwargs)
+        values.update(zip(map(id, call.outputs), keras.tree.flatten(result), strict=True))
+    return keras.tree.map_structure(value, structure(model)[1])
 
 
-def is_tensor(value: Any) -> bool:
-    """Whether a serialised argument is a tensor of the graph."""
-    return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
+def structure(model: keras.Model) -> tuple[Any, Any]:
+    """The tensors of a model's inputs and those of its outputs as it takes and returns them: one, a list or a dict."""
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0], model.outputs[0]
+    return model.input, model.output
+
+
+def _flat(model: keras.Model, given: Any) -> list[Any]:
+    """What a call of `model` is given, in the order of `model.inputs`."""
+    if isinstance(given, Mapping):
+        expected, _ = structure(model)
+        # A model takes a dict by the keys of its own, or else by the names of its inputs.
+        return [given[key] for key in (sorted(expected) if isinstance(expected, Mapping) else _names(model))]
+    flat: list[Any] = keras.tree.flatten(given)
+    return flat
+
+
+def _names(model: keras.Model) -> list[str]:
+    return [x.name for x in model.inputs]
