@@ -42,7 +42,8 @@ flags.DEFINE_string(
     "peer",
     None,
     "Run another network in place of ours: torch (written by hand in PyTorch) or timm:NAME, both with "
-    "KERAS_BACKEND=torch, or keras_applications:NAME. It must have the same number of trainable parameters.",
+    "KERAS_BACKEND=torch, or keras_applications:NAME, which must have the same number of trainable parameters; or "
+    "folded, our network with its normalisations folded, for inference.",
 )
 flags.DEFINE_bool("peak", True, "Measure the peak FLOP/s of the device too, which takes some seconds.")
 flags.DEFINE_string("trace", None, "A folder for a profile of some more steps, which TensorBoard opens.")
@@ -87,7 +88,7 @@ def read(size: str | None, mode: str) -> options.Options:
     """
     settings = options.read(batch_size=1 if size == "max" else options.batch_size(size), mode=mode, peer=FLAGS.peer)
     if settings.peer is not None:
-        peers.check_network(settings.peer, settings.network or ARCH)
+        peers.check_network(settings.peer, settings.network or ARCH, settings.mode)
     return settings
 
 

@@ -101,7 +101,7 @@ def read() -> tuple[peers.Peer, options.Options]:
     if settings.augment and not peer.augments:
         raise UsageError(f"--peer={peer.name} does not augment, so that --augment would compare different work")
     if peer.network is not None:
-        peers.check_network(peer.network, settings.network or throughput.ARCH)
+        peers.check_network(peer.network, settings.network or throughput.ARCH, settings.mode)
     significance.check_floor(FLAGS.fail_below)
     if FLAGS.runs >= significance.RUNS:
         significance.check_scipy()

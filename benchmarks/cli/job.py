@@ -13,7 +13,7 @@ from benchmarks.measure import environment
 from benchmarks.tasks import recipes
 from benchmarks.terminal import quiet
 from benchmarks.terminal.errors import UsageError
-from kblocks.graph import Profile, profile
+from kblocks.graph import Profile, fold, profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def create(options: Options, *, arch: str, dataset: str, steps: int | None = Non
         except ValueError as error:
             raise UsageError(f"--arch: {error}") from None
     if options.peer is not None:
-        peers.check_network(options.peer, network)
+        peers.check_network(options.peer, network, options.mode)
     keras.config.set_dtype_policy(options.dtype_policy)
     with quiet.start_up():  # Keras seeds TensorFlow too if it is installed, and imports it for that.
         keras.utils.set_random_seed(options.seed)
@@ -168,7 +168,9 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def _peer(options: Options, model: keras.Model) -> keras.Model:
-    """The network of keras.applications that the peer's name stands for; else the model itself."""
+    """The network of keras.applications that the peer's name stands for, or our folded one; else the model itself."""
+    if options.peer == peers.FOLDED:
+        return fold(model)
     if options.peer is None or not options.peer.startswith(peers.KERAS_APPLICATIONS):
         return model
     from benchmarks.peers import keras_applications

@@ -6,6 +6,7 @@
 | `torch`, `torch_compile` | the network written by hand in PyTorch, eager or compiled | `--input=resident` |
 | `timm:NAME` | timm's network in PyTorch | `--input=resident` |
 | `keras_applications:NAME` | the network of keras.applications on our engine | any but `fit` |
+| `folded` | our network after `kblocks.graph.fold` | `--mode=inference`, any input but `fit` |
 
 This module needs neither Keras nor PyTorch.
 """
@@ -16,6 +17,7 @@ from benchmarks.terminal.errors import UsageError, closest
 
 KERAS_APPLICATIONS = "keras_applications:"
 TIMM = "timm:"
+FOLDED = "folded"
 TORCH_NETWORKS = ("mlp_784_64_10", "lenet", "resnet20")
 """The architectures that `torch` has: the builders are in `plain_torch`."""
 
@@ -41,10 +43,10 @@ class Peer:
     augments: bool = True
 
 
-VERSUS = ("fit", "torch", "torch_compile", f"{TIMM}NAME", f"{KERAS_APPLICATIONS}NAME")
+VERSUS = ("fit", "torch", "torch_compile", f"{TIMM}NAME", f"{KERAS_APPLICATIONS}NAME", FOLDED)
 """What `--peer` of `benchmarks.versus` takes."""
 
-NETWORKS = ("torch", f"{TIMM}NAME", f"{KERAS_APPLICATIONS}NAME")
+NETWORKS = ("torch", f"{TIMM}NAME", f"{KERAS_APPLICATIONS}NAME", FOLDED)
 """What `--peer` of `benchmarks.throughput` takes: a network in place of ours."""
 
 
@@ -63,12 +65,16 @@ def find(name: str) -> Peer:
         return Peer(name=name, flags=(f"--peer={name}",), backend="torch", network=name)
     if name.startswith(KERAS_APPLICATIONS):
         return Peer(name=name, flags=(f"--peer={name}",), network=name, inputs=("resident", "stream"))
+    if name == FOLDED:
+        return Peer(name=name, flags=(f"--peer={name}",), network=name, inputs=("resident", "stream"))
     raise UsageError(f"--peer must be one of {', '.join(VERSUS)}; got {name!r}{closest(name, VERSUS)}")
 
 
-def check_network(peer: str, arch: str) -> None:
-    """Raises a `UsageError` unless `peer`, one of `NETWORKS`, may stand in for the architecture."""
-    if peer.startswith((TIMM, KERAS_APPLICATIONS)):
+def check_network(peer: str, arch: str, mode: str) -> None:
+    """Raises a `UsageError` unless `peer`, one of `NETWORKS`, may stand in for the architecture in the mode."""
+    if peer == FOLDED and mode != "inference":
+        raise UsageError(f"--peer={FOLDED} needs --mode=inference: what is folded is not trained; got --mode={mode}")
+    if peer.startswith((TIMM, KERAS_APPLICATIONS)) or peer == FOLDED:
         return
     if peer != "torch":
         raise UsageError(f"--peer must be one of {', '.join(NETWORKS)}; got {peer!r}{closest(peer, NETWORKS)}")

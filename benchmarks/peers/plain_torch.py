@@ -182,7 +182,7 @@ def make(network: str, arch: str, channels: int, size: Size, classes: int) -> nn
         UsageError: there is none.
     """
     if network == "torch":
-        check_network(network, arch)
+        check_network(network, arch, "training")
         return NETWORKS[arch](channels, size, classes)
     name = network.removeprefix(TIMM)
     try:
