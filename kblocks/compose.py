@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
 
-from keras import KerasTensor, initializers, layers, ops
+from keras import KerasTensor, initializers, layers
 
 from kblocks import check
 from kblocks.contracts import Block, Merge, Unit
@@ -22,6 +22,9 @@ __all__ = [
     "stage",
     "stochastic_depth",
 ]
+
+# A stride beyond every size: the output of a pooling with it is the first position alone.
+BEYOND = 2**30
 
 
 def __dir__() -> list[str]:
@@ -301,8 +304,13 @@ def layer_scale(x: KerasTensor, initial: float, *, name: str | None = None) -> K
         raise ValueError(f"`x` must have a known last dimension; got shape {tuple(x.shape)}")
     part = scope(name, "layer_scaling")  # "layer_scale" is the name of a layer in Keras.
     channels = x.shape[-1]
-    # A dense layer applied to ones is a learned vector; it passes no gradient on to `x`.
-    one = ops.ones_like(x[(slice(None), *(0,) * (len(x.shape) - 2), slice(0, 1))])
+    # A dense layer applied to ones is a learned vector. The ones are `0 · x + 1` of one value of each example, so that
+    # nothing has to be computed for the others; as integers, which pass no gradient on to `x` and have no NaN.
+    one = layers.Flatten(name=part("flat"))(x)
+    one = layers.Reshape((-1, 1), name=part("values"))(one)
+    one = layers.AveragePooling1D(1, strides=BEYOND, name=part("first"))(one)
+    one = layers.Reshape((1,), name=part("value"))(one)
+    one = layers.Rescaling(0.0, offset=1.0, dtype="int16", name=part("one"))(one)
     gamma = layers.Dense(
         channels, use_bias=False, kernel_initializer=initializers.Constant(initial), name=part("gamma")
     )(one)

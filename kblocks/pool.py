@@ -47,6 +47,9 @@ def avg_pool(
 ) -> KerasTensor:
     """The mean of each window of each channel.
 
+    Where padding `"same"` is uneven, as for an even window or a size that is not known, the graph has operations of
+    `keras.ops`, which the legacy format `.h5` can't hold.
+
     Args:
         size: height and width of the window.
         stride: stride in both directions.

@@ -5,6 +5,7 @@ A distance is a merge of two vectors, `(batch, features)`, computed in float32 u
 """
 
 from collections.abc import Callable, Sequence
+from math import sqrt
 from numbers import Integral
 
 import keras
@@ -16,6 +17,9 @@ from kblocks.contracts import Block, Merge
 from kblocks.naming import resolve, scope
 
 __all__ = ["abs_difference", "as_model", "cosine", "dot", "embed", "euclidean", "fuse", "siamese", "triplet"]
+
+# `UnitNormalization` divides by at least 1e-12, the square root of this.
+SMALLEST = 1e-24
 
 
 def __dir__() -> list[str]:
@@ -65,7 +69,9 @@ def siamese(
         tower: a `keras.Model` or layer with one output; see `as_model`.
         merge: `abs_difference`, `euclidean`, `cosine`, `dot`, `kblocks.compose.concat` or your own.
         joint_norm: whether to concatenate the inputs along the batch axis for a single call of the tower. Batch
-            normalisation then uses the statistics of all inputs together, and updates its moving ones once.
+            normalisation then uses the statistics of all inputs together, and updates its moving ones once. No layer
+            splits the batch axis, so the model has the operation `keras.ops.split`, which the legacy format `.h5` can
+            not hold; save it as `.keras`.
 
     Returns:
         The output of `merge`.
@@ -224,13 +230,13 @@ def euclidean(tensors: Sequence[KerasTensor], *, epsilon: float = 1e-12, name: s
 
     Args:
         tensors: two vectors.
-        epsilon: keeps the gradient finite at distance zero.
+        epsilon: keeps the gradient finite at distance zero; at least 1e-24.
 
     Returns:
         `(batch, 1)`, float32.
 
     Raises:
-        ValueError: not two vectors of one shape, or `epsilon` is not above zero.
+        ValueError: not two vectors of one shape, or `epsilon` is below 1e-24.
 
     >>> euclidean([keras.Input((8,)), keras.Input((8,))]).shape
     (None, 1)
@@ -239,8 +245,10 @@ def euclidean(tensors: Sequence[KerasTensor], *, epsilon: float = 1e-12, name: s
     name = resolve(name, "euclidean")
     # Half precision would lose epsilon and overflow at a distance of 256.
     difference = layers.Subtract(dtype="float32", name=f"{name}_difference")(pair)
-    square = _square(difference, epsilon, name)
-    return layers.Identity(dtype="float32", name=name)(ops.sqrt(square))
+    # No layer computes a square root, but |v| = v·(v / |v|), and a layer computes v / |v|.
+    vector = _concat([difference, _constant(difference, epsilon, f"{name}_epsilon")], f"{name}_vector")
+    unit = layers.UnitNormalization(dtype="float32", name=f"{name}_unit")(vector)
+    return layers.Dot(axes=-1, dtype="float32", name=name)([vector, unit])
 
 
 def cosine(tensors: Sequence[KerasTensor], *, epsilon: float = 1e-12, name: str | None = None) -> KerasTensor:
@@ -248,26 +256,32 @@ def cosine(tensors: Sequence[KerasTensor], *, epsilon: float = 1e-12, name: str 
 
     Args:
         tensors: two vectors.
-        epsilon: keeps the gradient finite at a zero vector, which a tower that ends in ReLU can return.
+        epsilon: keeps the gradient finite at a zero vector, which a tower that ends in ReLU can return; at least 1e-24.
 
     Returns:
         `(batch, 1)`, float32, in [−1, 1].
 
     Raises:
-        ValueError: not two vectors of one shape, or `epsilon` is not above zero.
+        ValueError: not two vectors of one shape, or `epsilon` is below 1e-24.
 
     >>> cosine([keras.Input((8,)), keras.Input((8,))]).shape
     (None, 1)
     """
     a, b = _pair(tensors, rank=2)
     name = resolve(name, "cosine")
-
-    # The gradient of `Dot(normalize=True)` is not finite at a zero vector.
-    def unit(x: KerasTensor, part: str) -> KerasTensor:
-        square = _square(x, epsilon, f"{name}_{part}")
-        return layers.Multiply(dtype="float32", name=f"{name}_{part}")([x, ops.rsqrt(square)])
-
-    return layers.Dot(axes=-1, dtype="float32", name=name)([unit(a, "a"), unit(b, "b")])
+    # Constants make |a|² and |b|² larger by epsilon. Where one vector has them, the other has zeros: a·b is unchanged.
+    constants = [_constant(x, epsilon, f"{name}_{part}_epsilon") for x, part in ((a, "a"), (b, "b"))]
+    zeros = [layers.Rescaling(0.0, dtype="float32", name=f"{name}_{part}_zeros")(x) for x, part in ((a, "a"), (b, "b"))]
+    vectors = [
+        _concat([a, constants[0], zeros[0]], f"{name}_a_vector"),
+        _concat([b, zeros[1], constants[1]], f"{name}_b_vector"),
+    ]
+    # Not `Dot(normalize=True)`, which reads a bound from Keras's configuration.
+    units = [
+        layers.UnitNormalization(dtype="float32", name=f"{name}_{part}")(vector)
+        for vector, part in zip(vectors, "ab", strict=True)
+    ]
+    return layers.Dot(axes=-1, dtype="float32", name=name)(units)
 
 
 def dot(tensors: Sequence[KerasTensor], *, name: str | None = None) -> KerasTensor:
@@ -297,9 +311,12 @@ def _pair(tensors: Sequence[KerasTensor], rank: int | None = None) -> list[Keras
     return list(tensors)
 
 
-def _square(x: KerasTensor, epsilon: float, name: str) -> KerasTensor:
-    """`Σ x² + epsilon`."""
-    if not epsilon > 0:
-        raise ValueError(f"`epsilon` must be above 0; got {epsilon!r}")
-    square = layers.Dot(axes=-1, dtype="float32", name=f"{name}_square")([x, x])
-    return layers.Rescaling(1.0, offset=epsilon, dtype="float32", name=f"{name}_epsilon")(square)
+def _constant(x: KerasTensor, epsilon: float, name: str) -> KerasTensor:
+    """A constant vector of `x`'s shape whose squares sum to `epsilon`."""
+    if not epsilon >= SMALLEST:
+        raise ValueError(f"`epsilon` must be at least {SMALLEST}; got {epsilon!r}")
+    return layers.Rescaling(0.0, offset=sqrt(epsilon / x.shape[-1]), dtype="float32", name=name)(x)
+
+
+def _concat(tensors: Sequence[KerasTensor], name: str) -> KerasTensor:
+    return layers.Concatenate(dtype="float32", name=name)(tensors)

@@ -320,6 +320,27 @@ def test_layer_scale_multiplies_each_channel(shape, numbers, evaluate, gradients
     np.testing.assert_allclose(by_weight["scale_gamma/kernel"][0], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(None, None, 4), (None, 4)])
+def test_layer_scale_of_images_of_any_size(shape, numbers, evaluate):
+    x = keras.Input(shape)
+    model = keras.Model(x, compose.layer_scale(x, 0.25))
+    assert model.output_shape == (None, *shape)
+    for size in (1, 5):
+        data = numbers(3, *(size for _ in shape[:-1]), 4)
+        np.testing.assert_allclose(evaluate(model, data), 0.25 * data, rtol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_layer_scale_in_mixed_precision(policy, numbers, evaluate):
+    keras.config.set_dtype_policy(policy)
+    x = keras.Input((3, 2, 4))
+    model = keras.Model(x, compose.layer_scale(x, 0.25, name="scale"))
+    assert model.output.dtype == policy.removeprefix("mixed_")
+    assert model.weights[0].dtype == "float32"
+    data = numbers(3, 3, 2, 4)
+    np.testing.assert_allclose(evaluate(model, data), 0.25 * data, rtol=1e-2)
+
+
 def test_layer_scale_does_not_read_the_values_of_its_input(evaluate):
     x = keras.Input((2, 4))
     model = keras.Model(x, compose.layer_scale(x, 0.5))

@@ -297,6 +297,50 @@ def test_gradients_are_finite_where_inputs_are_equal_or_zero(merge, policy, numb
     assert all(np.isfinite(g).all() for g in by_input)
 
 
+def euclidean_in_numpy(a, b, epsilon):
+    """Distances, and their gradients with respect to `a` and `b`."""
+    distance = np.sqrt(((a - b) ** 2).sum(1, keepdims=True) + epsilon)
+    return distance, (a - b) / distance, (b - a) / distance
+
+
+def cosine_in_numpy(a, b, epsilon):
+    """Cosines, and their gradients with respect to `a` and `b`."""
+    p, q = (np.sqrt((x**2).sum(1, keepdims=True) + epsilon) for x in (a, b))
+    cosine = (a * b).sum(1, keepdims=True) / (p * q)
+    return cosine, b / (p * q) - cosine * a / p**2, a / (p * q) - cosine * b / q**2
+
+
+@pytest.mark.parametrize("units", [1, 3, 8])
+@pytest.mark.parametrize("epsilon", [1e-24, 1e-12, 1e-2, 4.0])
+@pytest.mark.parametrize(("merge", "formula"), [(tower.euclidean, euclidean_in_numpy), (tower.cosine, cosine_in_numpy)])
+class TestEpsilon:
+    def two(self, numbers, units, epsilon):
+        """Vectors and differences far above epsilon, of its size, and zero."""
+        a, b = numbers(5, units), numbers(5, units, seed=1)
+        b[1] = a[1] = 0
+        a[2], b[2] = np.sqrt(epsilon) * a[2], np.sqrt(epsilon) * b[2]
+        b[3] = 0
+        return a, b
+
+    def test_values(self, merge, formula, epsilon, units, numbers, evaluate):
+        x = inputs(2, units)
+        a, b = self.two(numbers, units, epsilon)
+        found = evaluate(keras.Model(x, merge(x, epsilon=epsilon)), a, b)
+        expected, *_ = formula(a.astype("float64"), b.astype("float64"), epsilon)
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-6 if merge is tower.cosine else 0)
+
+    def test_gradients(self, merge, formula, epsilon, units, numbers, gradients):
+        x = inputs(2, units)
+        a, b = self.two(numbers, units, epsilon)
+        _, found = gradients(keras.Model(x, merge(x, epsilon=epsilon)), a, b)
+        slopes = np.random.default_rng(0).uniform(0.5, 1.5, size=(5, 1))
+        _, *expected = formula(a.astype("float64"), b.astype("float64"), epsilon)
+        for g, e in zip(found, expected, strict=True):
+            # Each row by itself: at a small norm the gradients of the cosine are large.
+            for row, wanted in zip(g, slopes * e, strict=True):
+                np.testing.assert_allclose(row, wanted, rtol=1e-4, atol=1e-5 * max(1, np.abs(wanted).max()))
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_a_distance_beyond_half_precision(policy, evaluate):
     keras.config.set_dtype_policy(policy)
@@ -306,9 +350,9 @@ def test_a_distance_beyond_half_precision(policy, evaluate):
 
 
 @pytest.mark.parametrize("merge", [tower.euclidean, tower.cosine])
-@pytest.mark.parametrize("epsilon", [0, -1e-3])
-def test_epsilon_must_be_above_zero(merge, epsilon):
-    with pytest.raises(ValueError, match=f"`epsilon` must be above 0; got {epsilon}"):
+@pytest.mark.parametrize("epsilon", [0, -1e-3, 9e-25, float("nan")])
+def test_epsilon_has_a_lower_bound(merge, epsilon):
+    with pytest.raises(ValueError, match=f"`epsilon` must be at least 1e-24; got {epsilon}"):
         merge(inputs(2, 8), epsilon=epsilon)
 
 
@@ -328,4 +372,4 @@ def test_merges_take_two_of_one_shape(merge):
 def test_the_merge_of_a_siamese_model_is_out():
     model, _ = pair(tower.euclidean)
     assert model.layers[-1].name == "s_out"
-    assert "s_out_square" in [layer.name for layer in model.layers]
+    assert "s_out_unit" in [layer.name for layer in model.layers]

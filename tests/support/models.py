@@ -3,15 +3,13 @@
 import keras
 from keras import layers, ops
 
-# The operations of keras.ops that may stand in a graph, each with what no layer can do in its place. An operation takes
-# no name, and is saved under a private path of Keras, so the fewer the better.
+# The operations of keras.ops that may be in a graph, each with the reason why no layer can do it. An operation takes no
+# name, is saved under a private path of Keras, and can't be read from the legacy format `.h5`, so the fewer the better.
 ALLOWED_OPS = {
     "Split": "a tower called on the joined batch; no layer splits the batch axis",
-    "GetItem": "layer_scale and avg_pool take one value or channel of each image, whatever its size; no layer indexes",
-    "OnesLike": "layer_scale makes a learned vector of ones, avg_pool counts pixels; no layer makes constants",
+    "GetItem": "avg_pool takes one channel of an image of any size; no layer indexes",
+    "OnesLike": "avg_pool counts pixels; no layer makes constants of an image of any size",
     "Reciprocal": "avg_pool; no layer divides",
-    "Sqrt": "euclidean; no layer takes a root",
-    "Rsqrt": "cosine; no layer takes a root",
 }
 # What runs or registers code that a saved model doesn't hold.
 CUSTOM = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "register_keras_serializable"}
