@@ -10,7 +10,7 @@
 """
 
 from architectures.common.family import Variant
-from architectures.registry import create, family, names, port_from_keras, variant
+from architectures.registry import create, family, names, port_from_keras, port_from_torch, variant
 from architectures.weights.porting import copy_weights
 
-__all__ = ["Variant", "copy_weights", "create", "family", "names", "port_from_keras", "variant"]
+__all__ = ["Variant", "copy_weights", "create", "family", "names", "port_from_keras", "port_from_torch", "variant"]

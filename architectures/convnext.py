@@ -121,14 +121,16 @@ def head(x: KerasTensor, spec: ConvNeXt, classes: int, pooling: str | None, /) -
 
 def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str]:
     """For each of our layers its counterpart in keras.applications."""
-    # Theirs begin with the name of the model; the stem and each downsampling are nested models.
-    prefix = keras_model.name
+    # Theirs begin with the name of the model, but of a model with a head of one's own only the layers have it; the stem
+    # and each downsampling are nested models.
+    theirs = [layer.name for layer in keras_model.layers]
+    prefix = next((name.removesuffix("_stem") for name in theirs if name.endswith("_stem")), keras_model.name)
     # The last normalisation has an automatic name in models without a head.
     unnamed = numbered(keras_model, LayerNormalization, "layer_normalization")
     found = {
         "stem_conv": f"{prefix}_stem/{prefix}_stem_conv",
         "stem_out": f"{prefix}_stem/{prefix}_stem_layernorm",
-        "norm": unnamed[0] if unnamed else f"{prefix}_head_layernorm",
+        "norm": unnamed[0] if unnamed and f"{prefix}_head_layernorm" not in theirs else f"{prefix}_head_layernorm",
         "logits": f"{prefix}_head_dense",
     }
     parts = {
@@ -151,4 +153,47 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-FAMILY = Family("convnext", VARIANTS, backbone, head, keras_names=keras_names, downsampling="stem")
+def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
+    """For each of our layers its counterpart in torchvision or timm."""
+    timm = source == "timm"
+    parts = {
+        "conv": "conv_dw" if timm else "block.0",
+        "conv_norm": "norm" if timm else "block.2",
+        "dense1": "mlp.fc1" if timm else "block.3",
+        "dense2": "mlp.fc2" if timm else "block.5",
+        "scale_gamma": "gamma" if timm else "layer_scale",
+    }
+    found = {
+        "stem_conv": "stem.0" if timm else "features.0.0",
+        "stem_out": "stem.1" if timm else "features.0.1",
+        "norm": "head.norm" if timm else "classifier.0",
+        "logits": "head.fc" if timm else "classifier.2",
+    }
+    for name in names:
+        if match := re.fullmatch(r"stage(\d)_unit(\d+)_(.+)", name):
+            stage, unit, layer = int(match[1]) - 1, int(match[2]) - 1, match[3]
+            # torchvision numbers downsamplings and stages in one sequence, after the stem.
+            if layer in parts:
+                block = f"stages.{stage}.blocks.{unit}" if timm else f"features.{2 * stage + 1}.{unit}"
+                found[name] = f"{block}.{parts[layer]}"
+            elif layer in ("downsample_norm", "downsample"):
+                block = f"stages.{stage}.downsample" if timm else f"features.{2 * stage}"
+                found[name] = f"{block}.{('downsample_norm', 'downsample').index(layer)}"
+    return found
+
+
+def torch_settings(arch: str, source: str) -> Sequence[tuple[str, float]]:
+    """Padding and epsilon: those of the style."""
+    return (("same", 1e-6),)
+
+
+FAMILY = Family(
+    "convnext",
+    VARIANTS,
+    backbone,
+    head,
+    keras_names=keras_names,
+    torch_names=torch_names,
+    torch_settings=torch_settings,
+    downsampling="stem",
+)

@@ -130,7 +130,30 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
+def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
+    """For each of our layers its counterpart in torchvision and timm, which have the same names."""
+    found = {
+        "stem_conv": "features.conv0",
+        "stem_conv_norm": "features.norm0",
+        "norm": "features.norm5",
+        "logits": "classifier",
+    }
+    for name in names:
+        if match := re.fullmatch(r"stage(\d)_unit(\d+)_conv([12])(_norm)?", name):
+            stage, unit, conv, norm = match.groups()
+            found[name] = f"features.denseblock{stage}.denselayer{unit}.{'norm' if norm else 'conv'}{conv}"
+        elif match := re.fullmatch(r"transition(\d)_conv(_norm)?", name):
+            found[name] = f"features.transition{match[1]}.{'norm' if match[2] else 'conv'}"
+    return found
+
+
 # Here `dropout` is the rate after each convolution, not before the logits.
 FAMILY = Family(
-    "densenet", VARIANTS, backbone, head=partial(classify, dropout=0.0), keras_names=keras_names, downsampling="stem"
+    "densenet",
+    VARIANTS,
+    backbone,
+    head=partial(classify, dropout=0.0),
+    keras_names=keras_names,
+    torch_names=torch_names,
+    downsampling="stem",
 )

@@ -18,6 +18,7 @@ import kblocks as kb
 from architectures.common.dilation import replace_strides
 from architectures.common.family import Family, Variant
 from architectures.common.stages import check_stages
+from architectures.weights.names import timm_units
 from kblocks import Style, check
 from kblocks.compose import drop_path_schedule
 from kblocks.contracts import Stem
@@ -278,4 +279,45 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-FAMILY = Family("efficientnet", VARIANTS, backbone, keras_names=keras_names, downsampling="stem")
+def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
+    """For each of our layers its counterpart in torchvision or timm."""
+    if source == "timm":
+        return timm_units(names)
+    matches = {name: match for name in names if (match := re.fullmatch(r"stage(\d)_unit(\d+)_([a-z]+)(_\w+)?", name))}
+    blocks: dict[tuple[str, str], set[str]] = {}
+    for match in matches.values():
+        blocks.setdefault((match[1], match[2]), set()).add(match[3])
+    last = max((int(stage) for stage, _ in blocks), default=0) + 1
+    found = {
+        "stem_conv": "features.0.0",
+        "stem_conv_norm": "features.0.1",
+        "head_conv": f"features.{last}.0",
+        "head_conv_norm": f"features.{last}.1",
+        "logits": "classifier.1",
+    }
+    ends = {None: "0", "_norm": "1", "_reduce": "fc1", "_expand": "fc2"}
+    for name, match in matches.items():
+        stage, unit, part, end = match.groups()
+        order = [each for each in ("expand", "depthwise", "attention", "project") if each in blocks[stage, unit]]
+        if part in order and end in ends:
+            found[name] = f"features.{stage}.{int(unit) - 1}.block.{order.index(part)}.{ends[end]}"
+    return found
+
+
+def torch_settings(arch: str, source: str) -> Sequence[tuple[str, float]]:
+    """Padding and epsilon: timm has versions with those of TensorFlow, whose names begin with `tf_`."""
+    if source == "timm":
+        return (("symmetric", 1e-5), ("same", 1e-3))
+    large = arch.startswith(("efficientnet_v2", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7"))
+    return (("symmetric", 1e-3 if large else 1e-5),)
+
+
+FAMILY = Family(
+    "efficientnet",
+    VARIANTS,
+    backbone,
+    keras_names=keras_names,
+    torch_names=torch_names,
+    torch_settings=torch_settings,
+    downsampling="stem",
+)

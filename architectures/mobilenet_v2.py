@@ -11,7 +11,7 @@ import kblocks as kb
 from architectures.common.dilation import replace_strides
 from architectures.common.family import Family, Variant
 from architectures.common.stages import check_stages
-from architectures.weights.names import unit_layers
+from architectures.weights.names import timm_units, unit_layers
 from kblocks import Style
 from kblocks.contracts import Stem
 from kblocks.mobile import inverted_residual
@@ -128,4 +128,32 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-FAMILY = Family("mobilenet_v2", VARIANTS, backbone, keras_names=keras_names, downsampling="stem")
+def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
+    """For each of our layers its counterpart in torchvision or timm."""
+    if source == "timm":
+        return timm_units(names)
+    units = unit_layers(names)
+    parts = {(i, part) for i, part in units.values()}
+    last = max((i for i, _ in parts), default=-1) + 2
+    found = {
+        "stem_conv": "features.0.0",
+        "stem_conv_norm": "features.0.1",
+        "head_conv": f"features.{last}.0",
+        "head_conv_norm": f"features.{last}.1",
+        "logits": "classifier.1",
+    }
+    for name, (i, part) in units.items():
+        conv, norm = part.removesuffix("_norm"), part.endswith("_norm")
+        before = [each for each in ("expand", "depthwise") if each != conv and (i, each) in parts]
+        if conv == "project":  # without a block of its own for convolution and normalisation
+            found[name] = f"features.{i + 1}.conv.{len(before) + norm}"
+        elif conv == "depthwise":
+            found[name] = f"features.{i + 1}.conv.{len(before)}.{int(norm)}"
+        elif conv == "expand":
+            found[name] = f"features.{i + 1}.conv.0.{int(norm)}"
+    return found
+
+
+FAMILY = Family(
+    "mobilenet_v2", VARIANTS, backbone, keras_names=keras_names, torch_names=torch_names, downsampling="stem"
+)

@@ -33,8 +33,8 @@ from architectures import (
 )
 from architectures.common.family import Family, Shape, Variant, shapes
 from architectures.common.overrides import override
-from architectures.weights import loading, porting
-from architectures.weights.preprocessing import PREPROCESS, preprocess
+from architectures.weights import from_torch, loading, porting
+from architectures.weights.preprocessing import in_row
 from kblocks import check
 from kblocks.naming import resolve
 
@@ -153,13 +153,16 @@ def create(
         pooling: pooling of the features, `"avg"`, `"max"` or `"flatten"`; `None` for the family's default, and with
             `classes=0` for none.
         weights: pretrained weights. `"imagenet"` for those of keras.applications, which Keras downloads; or a file: a
-            `.weights.h5` of exactly this network; a `.keras` of this network, perhaps with another head; an `.h5` of
-            keras.applications. Layers of the head that the file lacks, or has for another number of classes, keep their
-            initial weights. (A `.weights.h5` holds no strides, so those are not compared.)
+            `.weights.h5` of exactly this network; a `.keras` of this network, perhaps with another head, or of a model
+            that it is nested in; an `.h5` of keras.applications. Layers of the head that the file lacks, or has for
+            another number of classes, keep their initial weights. (A `.weights.h5` holds no strides, so those are not
+            compared.)
         preprocessing: whether the network contains the preprocessing of its pretrained weights and takes images of 0 to
-            255; `None` for `True` with weights of keras.applications, and for what the network in the file does.
-            Without it the network takes what the `preprocess_input` of keras.applications returns, or for EfficientNet,
-            ConvNeXt and MobileNetV3 the first layers there.
+            255; `None` for `True` with weights of keras.applications, and for what the network in the file does. A
+            Rescaling or Normalization in front of the network in a `.keras` file is kept, whatever its numbers; other
+            layers there are refused, unless `preprocessing=False`. Without preprocessing the network takes what
+            the `preprocess_input` of keras.applications returns, or for EfficientNet, ConvNeXt and MobileNetV3 the
+            first layers there.
         name: the model's name; `None` for `arch`.
         **overrides: fields of the spec, such as `stem=`, `style=`, `dropout=`.
 
@@ -192,25 +195,29 @@ def create(
         raise TypeError(f"`preprocessing` must be True, False or None; got {preprocessing!r}")
     if weights is not None:
         loading.check(arch, row, weights)
-    if preprocessing is None:
-        preprocessing = weights is not None and row.preprocessing is not None and loading.has_layer(arch, weights)
-    if preprocessing and row.preprocessing is None:
-        raise ValueError(f"`preprocessing` must be False for {arch}, which has no weights in keras.applications")
+    saved = weights is not None and str(weights).endswith(".keras")
+    if preprocessing is None and weights is not None and not saved:
+        preprocessing = row.preprocessing is not None and loading.has_layer(arch, row, weights)
+    if preprocessing and not saved:
+        loading.check_preprocessing(arch, row)
     spec = override(arch, row.spec, overrides)
     several = len(sizes) > 1
-    inputs = [keras.Input(shape, name=f"input{i}" if several else "input") for i, shape in enumerate(sizes, 1)]
-    try:
-        x = inputs if several else inputs[0]
-        if preprocessing:
-            x = preprocess(x, str(row.preprocessing), name=PREPROCESS)
-        features = found.backbone(x, spec, name="")
-        if found.downsampling not in (None, *overrides):
-            _check_reduction(sizes[0], features, spec, found.downsampling)
-        model = keras.Model(
-            inputs if several else inputs[0], found.head(features, spec, int(classes), pooling), name=name
-        )
-    except ValueError as error:
-        raise ValueError(f"{arch} can't be built for inputs of {_text(sizes)}: {error}") from error
+
+    def build(prepare: loading.Preparation) -> keras.Model:
+        inputs = [keras.Input(shape, name=f"input{i}" if several else "input") for i, shape in enumerate(sizes, 1)]
+        try:
+            images = [prepare(x) for x in inputs] if prepare else inputs
+            features = found.backbone(images if several else images[0], spec, name="")
+            if found.downsampling not in (None, *overrides):
+                _check_reduction(sizes[0], features, spec, found.downsampling)
+            outputs = found.head(features, spec, int(classes), pooling)
+            return keras.Model(inputs if several else inputs[0], outputs, name=name)
+        except ValueError as error:
+            raise ValueError(f"{arch} can't be built for inputs of {_text(sizes)}: {error}") from error
+
+    if saved:
+        return loading.from_model(arch, row, weights, preprocessing, build)
+    model = build(in_row(row.preprocessing) if preprocessing else None)
     if weights is not None:
         loading.load(model, arch, row, weights, found.keras_names)
     return model
@@ -227,23 +234,75 @@ def port_from_keras(
 
     Args:
         model: ours.
-        keras_model: theirs, with its head or without.
+        keras_model: theirs, with its head, with none, or with one of your own, which is left out: layers with vectors
+            for inputs behind all that are copied. It may also be a model that theirs is nested in.
         arch: the architecture of `model`; `None` if that is the model's name.
-        skip: names of our layers that keep their weights, such as `logits` if the classes differ.
+        skip: names of our layers that keep their weights, such as `logits` if the head is another.
 
     Raises:
         TypeError: an argument is not a model, or `skip` is a string.
         ValueError: `arch` is not in keras.applications; a layer of ours has no counterpart, or one of another shape or
-            stride; or a layer of theirs, the head aside, has no counterpart in ours. No weights are changed then.
+            stride; a layer of theirs, the head aside, has no counterpart in ours; or `keras_model` has layers with
+            weights in front of theirs, or two such networks. No weights are changed then.
     """
-    check.model(model, "model")
+    found = _family_of_model(model, arch)
     check.model(keras_model, "keras_model")
-    if arch is None and model.name not in _FAMILY_OF:
-        raise ValueError(f"`arch` must be given, as the model's name is not an architecture; got {model.name!r}")
-    found = _family_of(model.name if arch is None else arch)
     if found.keras_names is None:
         raise ValueError(f"`arch` must be of a family in keras.applications; got one of {found.name}")
     porting.port(model, keras_model, found.keras_names, skip=skip)
+
+
+def port_from_torch(
+    model: keras.Model,
+    weights: from_torch.Weights,
+    source: str = "torchvision",
+    *,
+    arch: str | None = None,
+    skip: Collection[str] = (),
+) -> None:
+    """Copies the weights of a network of torchvision or timm into ours of the same architecture, layer by layer.
+
+    The outputs are then equal in inference, for the same images, channels last here, if the model is built with padding
+    and epsilon of that network; they are no part of the weights:
+
+    - ResNet-18, ResNet-34, `resnet50_v1_5`, VGG, DenseNet and ConvNeXt as they are; ResNet-50 to 152 with
+      `unit=kblocks.residual.bottleneck`, which has the stride in the 3×3 convolution.
+    - MobileNetV2 with `style=replace(kblocks.style.RELU6_BN, padding="symmetric")`, EfficientNet with
+      `style=replace(kblocks.style.SWISH_BN, padding="symmetric")`; `replace` is that of `dataclasses`.
+    - EfficientNet-B5 to B7 and version 2 of torchvision have the epsilon of ours: with
+      `style=replace(architectures.efficientnet.STYLE, padding="symmetric")`.
+    - EfficientNet of timm, version 1 and 2, as it is if the name there begins with `tf_`.
+
+    A bias before a normalisation goes into the moving mean. VGG's dense layers fit only images of 224×224.
+
+    Args:
+        model: ours, with its head or without.
+        weights: a state dict of the network, of tensors or arrays, or the path of a `.safetensors` file.
+        source: `"torchvision"` or `"timm"`.
+        arch: the architecture of `model`; `None` if that is the model's name.
+        skip: names of our layers that keep their weights, such as `logits` if the classes differ.
+
+    Raises:
+        TypeError: `model` is not a model, `weights` neither a mapping of arrays nor a path, or `skip` is a string.
+        ValueError: the family has no such map; a layer of ours has no counterpart, or one of another shape; weights,
+            those of the head aside, have no counterpart in ours; or padding, epsilon, strides or preprocessing of ours
+            are others. No weights are changed then.
+        FileNotFoundError: the file does not exist.
+        ImportError: a `.safetensors` file is given, and the package safetensors is not installed.
+
+    >>> import numpy as np
+    >>> model = create("vgg_tiny", depths=(1,), widths=(4,), pools=1, classes=0)
+    >>> port_from_torch(model, {"features.0.weight": np.ones((4, 3, 3, 3)), "features.0.bias": np.ones(4)})
+    """
+    found = _family_of_model(model, arch)
+    from_torch.port(model, weights, found, model.name if arch is None else arch, source, skip=skip)
+
+
+def _family_of_model(model: keras.Model, arch: str | None) -> Family:
+    check.model(model, "model")
+    if arch is None and model.name not in _FAMILY_OF:
+        raise ValueError(f"`arch` must be given, as the model's name is not an architecture; got {model.name!r}")
+    return _family_of(model.name if arch is None else arch)
 
 
 def _family_of(arch: str) -> Family:

@@ -205,4 +205,15 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-FAMILY = Family("resnet", VARIANTS, backbone, keras_names=keras_names, downsampling="stem")
+def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
+    """For each of our layers its counterpart in torchvision and timm, which have the same names."""
+    found = {"stem_conv": "conv1", "stem_conv_norm": "bn1", "logits": "fc"}
+    for name in names:
+        if match := re.fullmatch(r"stage(\d)_unit(\d+)_(?:conv(\d)|shortcut)(_norm)?", name):
+            stage, unit, conv, norm = match.groups()
+            part = f"{'bn' if norm else 'conv'}{conv}" if conv else f"downsample.{1 if norm else 0}"
+            found[name] = f"layer{stage}.{int(unit) - 1}.{part}"
+    return found
+
+
+FAMILY = Family("resnet", VARIANTS, backbone, keras_names=keras_names, torch_names=torch_names, downsampling="stem")

@@ -111,4 +111,21 @@ def keras_names(names: Sequence[str], keras_model: keras.Model) -> dict[str, str
     return found
 
 
-FAMILY = Family("vgg", VARIANTS, backbone, head, keras_names=keras_names, downsampling="pools")
+def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
+    """For each of our layers its counterpart in torchvision or timm."""
+    timm = source == "timm"
+    hidden = {name for name in names if re.fullmatch(r"hidden_dense\d", name)}
+    found = {name: f"pre_logits.fc{name[-1]}" if timm else f"classifier.{3 * (int(name[-1]) - 1)}" for name in hidden}
+    found["logits"] = "head.fc" if timm else f"classifier.{3 * len(hidden)}"
+    convs = [match for name in names if (match := re.fullmatch(r"stage(\d)_conv\d", name))]
+    normalised = any(f"{conv[0]}_norm" in names for conv in convs)
+    for i, conv in enumerate(convs):
+        # Theirs numbers convolutions, normalisations, activations and the poolings of the stages before.
+        index = i * (3 if normalised else 2) + int(conv[1]) - 1
+        found[conv[0]] = f"features.{index}"
+        if normalised:
+            found[f"{conv[0]}_norm"] = f"features.{index + 1}"
+    return found
+
+
+FAMILY = Family("vgg", VARIANTS, backbone, head, keras_names=keras_names, torch_names=torch_names, downsampling="pools")

@@ -55,8 +55,12 @@ def test_a_plain_install_brings_keras_and_a_backend_alone(config):
         ("report", {"matplotlib", "scipy"}),
         ("jax", {"jax"}),
         ("torch", {"torch"}),
+        ("safetensors", {"safetensors"}),
         ("gpu", {"tensorflow"}),
-        ("test", {"pytest", "pytest-xdist", "tensorflow-datasets", "importlib_resources", "absl-py", "rich"}),
+        (
+            "test",
+            {"pytest", "pytest-xdist", "safetensors", "tensorflow-datasets", "importlib_resources", "absl-py", "rich"},
+        ),
         ("dev", {"ruff", "mypy", "build", "pytest"}),
     ],
 )

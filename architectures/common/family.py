@@ -69,6 +69,28 @@ class KerasNames(Protocol):
     def __call__(self, names: Sequence[str], keras_model: Model, /) -> dict[str, str]: ...
 
 
+class TorchNames(Protocol):
+    """`(names, source) -> {name: prefix}`: for each layer of ours the prefix of its weights in the state dict of the
+    network in torchvision or timm, such as `layer1.0.conv1`, or the name of the parameter that a scale is there; names
+    that have none are omitted.
+    """
+
+    def __call__(self, names: Sequence[str], source: str, /) -> dict[str, str]: ...
+
+
+class TorchSettings(Protocol):
+    """`(arch, source) -> ((padding, epsilon), …)`: the padding of a style and the epsilon of the normalisations with
+    which a network computes what the one in torchvision or timm does; several where a library has several versions.
+    """
+
+    def __call__(self, arch: str, source: str, /) -> Sequence[tuple[str, float]]: ...
+
+
+def torch_defaults(arch: str, source: str, /) -> Sequence[tuple[str, float]]:
+    """Those of PyTorch itself."""
+    return (("symmetric", 1e-5),)
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of networks: everything that `create` needs.
@@ -80,6 +102,8 @@ class Family:
         head: builds the outputs from the features, see `Head`.
         keras_names: maps layer names to those of keras.applications, see `KerasNames`; `None` if it has no such
             networks.
+        torch_names: maps layer names to those of torchvision and timm, see `TorchNames`; `None` if there is no map.
+        torch_settings: padding and epsilon there, see `TorchSettings`.
         downsampling: the field of the spec that decides how far small images are reduced, `"stem"` or `"pools"`; `None`
             if there is none.
     """
@@ -89,6 +113,8 @@ class Family:
     backbone: Backbone
     head: Head = classify
     keras_names: KerasNames | None = None
+    torch_names: TorchNames | None = None
+    torch_settings: TorchSettings = torch_defaults
     downsampling: str | None = None
 
 

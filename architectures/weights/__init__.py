@@ -1,1 +1,1 @@
-"""Weights from files, from keras.applications and from other networks, and the preprocessing that belongs to them."""
+"""Weights from files and from other networks, also of keras.applications, torchvision and timm; their preprocessing."""

@@ -1,4 +1,4 @@
-"""Helpers of the maps from our layer names to those of keras.applications."""
+"""Helpers of the maps from our layer names to those of keras.applications, torchvision and timm."""
 
 import re
 from collections.abc import Sequence
@@ -53,3 +53,43 @@ def unit_layers(names: Sequence[str]) -> dict[str, tuple[int, str]]:
     matches = [match for name in names if (match := re.fullmatch(r"stage(\d+)_unit(\d+)_(\w+)", name))]
     units = sorted({(int(match[1]), int(match[2])) for match in matches})
     return {match[0]: (units.index((int(match[1]), int(match[2]))), match[3]) for match in matches}
+
+
+TIMM_CONVS = {
+    ("expand", "depthwise", "project"): ("conv_pw", "conv_dw", "conv_pwl"),
+    ("depthwise", "project"): ("conv_dw", "conv_pw"),
+    ("expand", "project"): ("conv_exp", "conv_pwl"),
+    ("project",): ("conv",),
+}
+"""timm's names of the convolutions of inverted residuals, fused ones and such without an expansion, by ours."""
+
+
+def timm_units(names: Sequence[str]) -> dict[str, str]:
+    """Maps the layers of a network of inverted residuals to those in timm, where all such networks have the same names.
+
+    Args:
+        names: names of our layers.
+
+    Returns:
+        A map from our names to theirs.
+    """
+    found = {
+        "stem_conv": "conv_stem",
+        "stem_conv_norm": "bn1",
+        "head_conv": "conv_head",
+        "head_conv_norm": "bn2",
+        "logits": "classifier",
+    }
+    parts = {"attention_reduce": "se.conv_reduce", "attention_expand": "se.conv_expand"}
+    known = set(names)
+    for name in names:
+        if match := re.fullmatch(r"(stage(\d+)_unit(\d+)_)(\w+)", name):
+            unit, block = match[1], f"blocks.{int(match[2]) - 1}.{int(match[3]) - 1}"
+            convs = tuple(part for part in ("expand", "depthwise", "project") if f"{unit}{part}" in known)
+            conv = match[4].removesuffix("_norm")
+            if match[4] in parts:
+                found[name] = f"{block}.{parts[match[4]]}"
+            elif conv in convs and convs in TIMM_CONVS:
+                i = convs.index(conv)
+                found[name] = f"{block}.bn{i + 1}" if conv != match[4] else f"{block}.{TIMM_CONVS[convs][i]}"
+    return found

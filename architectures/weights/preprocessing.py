@@ -1,7 +1,12 @@
 """The preprocessing of pretrained networks as a stock layer, so that a saved network is complete."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from keras import KerasTensor, Model, layers
+
+from kblocks.graph.calls import Call, calls
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
@@ -43,6 +48,26 @@ def preprocess(x: KerasTensor, mode: str, *, name: str | None = None) -> KerasTe
     return layers.Normalization(mean=mean, variance=variance, dtype="float32", name=name)(x)
 
 
+def in_row(mode: str | None) -> Callable[[KerasTensor], KerasTensor] | None:
+    """The preprocessing of a row, as a function of the images; `None` if it has none."""
+    return None if mode is None else partial(preprocess, mode=mode, name=PREPROCESS)
+
+
+def leading(model: Model) -> list[Call]:
+    """The calls at the beginning of a network that prepare its inputs: preprocessing layers, and operations."""
+    inputs = {id(x) for x in model.inputs}
+    found = []
+    for call in calls(model):
+        if inputs.isdisjoint(map(id, call.inputs)):
+            continue
+        prepares = not isinstance(call.operation, layers.Layer) or ".preprocessing." in type(call.operation).__module__
+        if prepares or not call.operation.weights:
+            inputs |= set(map(id, call.outputs))
+        if prepares:
+            found.append(call)
+    return found
+
+
 def has_preprocessing(model: Model) -> bool:
     """Whether a network of `create` takes images of 0 to 255."""
     return any(layer.name == PREPROCESS for layer in model.layers)
@@ -50,5 +75,6 @@ def has_preprocessing(model: Model) -> bool:
 
 def swaps_colours(model: Model) -> bool:
     """Whether a network takes red, green, blue where the weights of Keras are for blue, green, red."""
-    means = [layer.get_config()["mean"] for layer in model.layers if isinstance(layer, layers.Normalization)]
-    return any(np.array_equal(mean, MEANS_AND_VARIANCES["caffe"][0]) for mean in means)
+    # Layers of other names come from models of somebody's own, whose order of the channels is not ours to change.
+    own = [layer for layer in model.layers if isinstance(layer, layers.Normalization) and layer.name == PREPROCESS]
+    return any(np.array_equal(layer.get_config()["mean"], MEANS_AND_VARIANCES["caffe"][0]) for layer in own)

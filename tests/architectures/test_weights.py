@@ -12,7 +12,7 @@ from keras import layers
 
 import architectures
 import kblocks as kb
-from architectures import lenet
+from architectures import lenet, resnet
 from architectures.weights import names, porting
 from architectures.weights.preprocessing import MEANS_AND_VARIANCES, preprocess
 from tests.support.models import predict
@@ -27,6 +27,14 @@ QUICK = {"mobilenet", "mobilenet_v2", "mobilenet_v3_small"}
 # Hidden layers of the head are fixed to an input size, or there for another.
 HIDDEN = {"vgg16"}
 LENET = lenet.VARIANTS["lenet"].spec
+# Of ImageNet's images, from 0 to 1.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.fixture
+def numbers():
+    """`numbers(2, 8)` is a float32 array of that shape, the same for one seed."""
+    return lambda *shape, seed=0: np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
 def weights_by_name(model):
@@ -146,6 +154,84 @@ class TestCopyWeights:
             np.testing.assert_array_equal(a, b)
 
 
+def part_of(kind):
+    """A model with resnet_tiny's features as a part named `left`, and a head of its own."""
+    x = inputs = keras.Input((16, 16, 3))
+    spec = architectures.variant("resnet_tiny").spec
+    if kind == "backbone":
+        y = resnet.backbone(x, spec, name="left")
+    elif kind == "tower":
+        y = kb.tower.as_model(partial(resnet.backbone, spec=spec), (16, 16, 3), name="left")(x)
+    else:
+        y = architectures.create("resnet_tiny", classes=0, name="left")(x)
+    logits = layers.Dense(2, name="logits")(layers.GlobalAveragePooling2D(name="pool")(y))
+    return keras.Model(inputs, [y, logits], name="mine")
+
+
+def part_features(model):
+    return keras.Model(model.input, model.get_layer("stage2_unit1_out").output)
+
+
+class TestPrefix:
+    @pytest.mark.parametrize("kind", ["backbone", "tower", "network"])
+    def test_into_a_part_and_back(self, kind, numbers):
+        x = numbers(2, 16, 16, 3)
+        source, model = randomise(architectures.create("resnet_tiny")), part_of(kind)
+        head = model.get_layer("logits").get_weights()
+        architectures.copy_weights(source, model, prefix="left")
+        np.testing.assert_allclose(predict(model, x)[0], predict(part_features(source), x), rtol=1e-5, atol=1e-5)
+        for a, b in zip(head, model.get_layer("logits").get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+        target = architectures.create("resnet_tiny")
+        head = target.get_layer("logits").get_weights()
+        randomise(model, 1)
+        before = target.get_weights()
+        # The logits of `model` are not in its part, so those of `target` have no counterpart.
+        with pytest.raises(ValueError, match=r"`resnet_tiny` has layers without a counterpart in .*`mine`: logits$"):
+            architectures.copy_weights(model, target, prefix="left")
+        for a, b in zip(before, target.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        architectures.copy_weights(model, target, prefix="left", skip=["logits"])
+        np.testing.assert_allclose(predict(part_features(target), x), predict(model, x)[0], rtol=1e-5, atol=1e-5)
+        for a, b in zip(head, target.get_layer("logits").get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_from_one_kind_of_part_to_another(self, numbers):
+        x = numbers(2, 16, 16, 3)
+        source, target = randomise(part_of("backbone")), part_of("tower")
+        architectures.copy_weights(source, target, prefix="left")
+        np.testing.assert_allclose(predict(target, x)[0], predict(source, x)[0], rtol=1e-5, atol=1e-5)
+        assert np.abs(predict(target, x)[1] - predict(source, x)[1]).max() > 1e-3
+
+    def test_the_tower_of_a_siamese_network(self, numbers):
+        x = numbers(3, 28, 28, 1)
+        pair, single = architectures.create("siamese_tiny"), architectures.create("lenet_tiny", classes=0)
+        tower = next(layer for layer in pair.layers if isinstance(layer, keras.Model))
+        architectures.copy_weights(randomise(single), pair, prefix="tower")
+        np.testing.assert_allclose(predict(tower, x), predict(single, x), rtol=1e-5, atol=1e-5)
+        architectures.copy_weights(randomise(pair, 1), single, prefix="tower")
+        np.testing.assert_allclose(predict(single, x), predict(tower, x), rtol=1e-5, atol=1e-5)
+
+    def test_the_name_of_no_part(self):
+        source, target = architectures.create("resnet_tiny"), part_of("tower")
+        for prefix in ("right", "lef", "", "left_stem_conv"):
+            with pytest.raises(
+                ValueError, match=f"`prefix` must be the name of a part of resnet_tiny or mine: .*; got '{prefix}'"
+            ):
+                architectures.copy_weights(source, target, prefix=prefix)
+        with pytest.raises(TypeError, match="`prefix` must be a string or None; got 3"):
+            architectures.copy_weights(source, target, prefix=3)
+
+    def test_what_is_skipped_has_its_full_name(self, numbers):
+        source, target = randomise(architectures.create("resnet_tiny")), part_of("tower")
+        before = target.get_layer("left").get_layer("left_stem_conv").get_weights()
+        architectures.copy_weights(source, target, prefix="left", skip=["left/left_stem_conv"])
+        np.testing.assert_array_equal(before, target.get_layer("left").get_layer("left_stem_conv").get_weights())
+        with pytest.raises(ValueError, match="`skip` must hold names of layers of mine with weights; got 'stem_conv'"):
+            architectures.copy_weights(source, target, prefix="left", skip=["stem_conv"])
+
+
 class TestFiles:
     @pytest.mark.parametrize("before", [10, 7])
     @pytest.mark.parametrize("classes", [3, 0])
@@ -170,6 +256,9 @@ class TestFiles:
         if arch == "nasnet_mobile" and keras.backend.backend() == "torch":
             pytest.skip("keras.applications has no NASNetMobile on PyTorch")
         theirs = randomise(architectures.variant(arch).keras(weights=None, include_top=top))
+        for layer in theirs.layers:
+            if isinstance(layer, layers.Normalization) and layer.weights:
+                layer.set_weights([np.float32(MEAN), np.float32(STD) ** 2, np.int32(0)])
         theirs.save(tmp_path / "whole.h5")
         # A download holds nothing but the weights. Its name is of no importance.
         with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(tmp_path / "download.h5", "w") as download:
@@ -452,6 +541,192 @@ class TestFiles:
                 architectures.create("resnet20", weights=weights)
 
 
+class TestNested:
+    """Files of models that hold a network of ours."""
+
+    IMAGES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("float32")
+
+    def around(self, front=(), behind=(), network=None, **options):
+        """A model with layers in front of a network and behind it."""
+        network = network or randomise(architectures.create("resnet_tiny", **options))
+        return keras.Sequential([keras.Input((16, 16, 3)), *front, network, *behind], name="outer")
+
+    def adapted(self):
+        layer = layers.Normalization(name="adapted")
+        layer.adapt(self.IMAGES)
+        return layer
+
+    @pytest.mark.parametrize("kind", ["plain", "rescaling", "constants", "adapted", "functional", "deep"])
+    def test_what_prepares_the_images_is_kept(self, kind, tmp_path):
+        front = {
+            "rescaling": lambda: [layers.Rescaling([1 / 127.5, 1 / 100, 1 / 90], offset=-1.0, name="scaled")],
+            "constants": lambda: [layers.Normalization(mean=[100, 120, 140], variance=[90, 80, 70], name="scaled")],
+            "adapted": lambda: [self.adapted()],
+            "plain": list,
+        }.get(kind, lambda: [layers.Rescaling(1 / 255, name="scaled")])()
+        outer = self.around(front)
+        if kind == "functional":
+            x = keras.Input((16, 16, 3))
+            outer = keras.Model(x, outer.layers[-1](front[0](x)))
+        if kind == "deep":
+            x = keras.Input((16, 16, 3))
+            outer = keras.Model(x, self.around(front)(x), name="outermost")
+        path = save(outer, tmp_path / "outer.keras")
+        loaded = architectures.create("resnet_tiny", weights=path)
+        assert not any(isinstance(layer, keras.Model) for layer in loaded.layers)
+        expected = predict(outer, self.IMAGES)
+        assert expected.std() > 0.1
+        np.testing.assert_allclose(predict(loaded, self.IMAGES), expected, rtol=1e-4, atol=1e-4)
+        # And again from a file of what was loaded.
+        again = architectures.create("resnet_tiny", weights=save(loaded, tmp_path / "again.keras"))
+        np.testing.assert_allclose(predict(again, self.IMAGES), expected, rtol=1e-4, atol=1e-4)
+        without = architectures.create("resnet_tiny", weights=path, preprocessing=False)
+        prepared = self.IMAGES
+        for layer in front:
+            prepared = keras.ops.convert_to_numpy(layer(prepared))
+        np.testing.assert_allclose(predict(without, prepared), expected, rtol=1e-4, atol=1e-4)
+
+    def test_weights_alone_do_not_lose_it(self, tmp_path):
+        path = save(self.around([layers.Rescaling(1 / 255, name="scaled")]), tmp_path / "outer.keras")
+        loaded = architectures.create("resnet_tiny", weights=path)
+        with pytest.raises(ValueError, match=r"the file has scaled in front, whose numbers only a \.keras file holds"):
+            architectures.create("resnet_tiny", weights=save(loaded, tmp_path / "a.weights.h5"))
+
+    @pytest.mark.parametrize(
+        ("front", "names"),
+        [
+            (lambda: [layers.RandomFlip(name="flip")], "flip"),
+            (lambda: [layers.RandomFlip(name="flip"), layers.Rescaling(1 / 255, name="scaled")], "flip, scaled"),
+            (lambda: [layers.Conv2D(3, 1, name="mix")], "mix"),
+            (lambda: [keras.Sequential([layers.Rescaling(1 / 255)], name="augment")], "augment"),
+        ],
+    )
+    def test_other_layers_in_front_are_named(self, front, names, tmp_path):
+        outer = self.around(front())
+        path = save(outer, tmp_path / "outer.keras")
+        for preprocessing in (None, True):
+            with pytest.raises(
+                ValueError,
+                match=rf"^`weights` must be of a network with at most one Rescaling or Normalization in front; got "
+                rf"'.*outer.keras' with {names} \(`preprocessing=False` loads",
+            ):
+                architectures.create("resnet_tiny", weights=path, preprocessing=preprocessing)
+        loaded = architectures.create("resnet_tiny", weights=path, preprocessing=False)
+        assert_equal(loaded, outer.layers[-1])
+
+    @pytest.mark.parametrize("kind", ["operation", "layer"])
+    def test_a_flat_model_with_something_in_front(self, kind, tmp_path):
+        x = keras.Input((16, 16, 3))
+        scaled = x / 255.0 if kind == "operation" else layers.Rescaling(1 / 255, name="scaled")(x)
+        y = resnet.backbone(scaled, architectures.variant("resnet_tiny").spec, name="")
+        path = save(keras.Model(x, y), tmp_path / "flat.keras")
+        if kind == "operation":
+            with pytest.raises(ValueError, match=r"at most one Rescaling or Normalization in front; got .*divide"):
+                architectures.create("resnet_tiny", classes=0, weights=path)
+            return
+        loaded = architectures.create("resnet_tiny", classes=0, weights=path)
+        expected = predict(keras.saving.load_model(path), self.IMAGES)
+        np.testing.assert_allclose(predict(loaded, self.IMAGES), expected, rtol=1e-4, atol=1e-4)
+
+    def test_preprocessing_of_keras_applications_within(self, tmp_path):
+        options = {"input_shape": (32, 32, 3), "depths": (1,), "widths": (4,), "pools": 1, "hidden": (), "classes": 3}
+        network = randomise(architectures.create("vgg16", preprocessing=True, **options))
+        x = keras.Input((32, 32, 3))
+        path = save(keras.Model(x, layers.Softmax()(network(x))), tmp_path / "outer.keras")
+        images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+        loaded = architectures.create("vgg16", weights=path, **options)
+        np.testing.assert_allclose(predict(loaded, images), predict(network, images), rtol=1e-4, atol=1e-4)
+        # The kernel is for red, green and blue; without preprocessing it takes the channels as Keras's does.
+        plain = architectures.create("vgg16", weights=path, preprocessing=False, **options)
+        prepared = keras.applications.vgg16.preprocess_input(images.copy())
+        np.testing.assert_allclose(predict(plain, prepared), predict(network, images), rtol=1e-3, atol=1e-3)
+
+    def test_means_of_keras_applications_around_a_network(self, tmp_path):
+        # The network takes red, green and blue: the order of its channels stays.
+        options = {"input_shape": (32, 32, 3), "depths": (1,), "widths": (4,), "pools": 1, "hidden": (), "classes": 3}
+        network = randomise(architectures.create("vgg16", **options))
+        mean, variance = MEANS_AND_VARIANCES["caffe"]
+        scale = layers.Normalization(mean=mean, variance=variance, name="scaled")
+        path = save(keras.Sequential([keras.Input((32, 32, 3)), scale, network]), tmp_path / "outer.keras")
+        for preprocessing in (None, False):
+            loaded = architectures.create("vgg16", weights=path, preprocessing=preprocessing, **options)
+            assert_equal(loaded, network)
+
+    def test_a_head_behind_the_network_is_left_out(self, tmp_path):
+        network = randomise(architectures.create("resnet_tiny", classes=0))
+        path = save(
+            self.around(behind=[layers.GlobalAveragePooling2D(), layers.Dense(10, name="logits")], network=network),
+            tmp_path / "outer.keras",
+        )
+        loaded = architectures.create("resnet_tiny", weights=path, classes=5)
+        assert_equal(network, loaded)
+        with pytest.raises(ValueError, match=r"`weights` must have logits for 10 classes; got .* which has no head"):
+            architectures.create("resnet_tiny", weights=path)
+
+    def test_two_networks(self, tmp_path):
+        x = keras.Input((16, 16, 3))
+        members = [randomise(architectures.create("resnet_tiny", name=name), i) for i, name in enumerate("ab")]
+        path = save(keras.Model(x, layers.Average()([member(x) for member in members])), tmp_path / "two.keras")
+        with pytest.raises(
+            ValueError,
+            match=r"one network of these layers; got '.*two.keras' with a, b \(`copy_weights\(.*prefix='a'\)",
+        ):
+            architectures.create("resnet_tiny", weights=path)
+        ours = architectures.create("resnet_tiny")
+        architectures.copy_weights(keras.models.load_model(path), ours, prefix="b")
+        assert_equal(ours, members[1])
+
+    def test_a_nested_network_of_another_kind(self, tmp_path):
+        network = architectures.create("resnet_tiny", classes=0)
+        path = save(self.around(network=network), tmp_path / "outer.keras")
+        with pytest.raises(ValueError, match=r"must be of a network that `create` built; got .* of outer"):
+            architectures.create("multi_input_tiny", weights=path)
+        with pytest.raises(ValueError, match="`preprocessing` must be False for resnet_tiny"):
+            architectures.create("resnet_tiny", weights=path, classes=0, preprocessing=True)
+
+
+class TestRescalingOfKeras:
+    """Complete `.h5` files of networks that rescale their images themselves, or can do so."""
+
+    def images(self):
+        return np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
+
+    @pytest.mark.parametrize("included", [True, False])
+    def test_it_is_kept_where_it_is_included(self, included, tmp_path):
+        theirs = randomise(
+            keras.applications.MobileNetV3Small(
+                weights=None, include_top=False, input_shape=SHAPE, include_preprocessing=included
+            )
+        )
+        path = save(theirs, tmp_path / "theirs.h5")
+        for preprocessing in (None, True, False):
+            loaded = architectures.create(
+                "mobilenet_v3_small", weights=path, classes=0, input_shape=SHAPE, preprocessing=preprocessing
+            )
+            prepares = included if preprocessing is None else preprocessing
+            assert any(layer.name == "preprocess" for layer in loaded.layers) == prepares
+            x = self.images()
+            expected = predict(theirs, x if included else x / 127.5 - 1)
+            found = predict(loaded, x if prepares else x / 127.5 - 1)
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+    def test_statistics_of_other_images_are_refused(self, tmp_path):
+        theirs = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=SHAPE)
+        path = save(theirs, tmp_path / "theirs.h5")
+        options = {"weights": path, "classes": 0, "input_shape": SHAPE}
+        # It rescales to 0 … 1 and subtracts no mean.
+        with pytest.raises(
+            ValueError,
+            match=r"`preprocessing` must be False for '.*theirs.h5', whose network rescales images to 0 … 1; that of "
+            r"efficientnet_b0 rescales them to -2\.118 … 2\.64",
+        ):
+            architectures.create("efficientnet_b0", **options)
+        loaded = architectures.create("efficientnet_b0", preprocessing=False, **options)
+        expected = predict(theirs, self.images())
+        found = predict(loaded, self.images() / 255)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
 class TestImagenet:
     @pytest.fixture
     def fetched(self, monkeypatch):
@@ -620,6 +895,140 @@ class TestPort:
         architectures.port_from_keras(ours, theirs, skip=["logits"])
 
 
+class TestFineTuned:
+    """Networks of keras.applications with a head of one's own."""
+
+    OPTIONS = {"weights": None, "include_top": False, "input_shape": SHAPE}  # noqa: RUF012
+
+    def base(self, **options):
+        return randomise(keras.applications.MobileNet(alpha=0.25, **self.OPTIONS, **options))
+
+    def ours(self, **options):
+        return architectures.create("mobilenet_025", input_shape=SHAPE, **{"classes": 0, **options})
+
+    def with_head(self, kind, base):
+        x = keras.Input(SHAPE)
+        pool = layers.GlobalAveragePooling2D()
+        if kind == "flat":
+            return keras.Model(base.input, layers.Dense(3)(pool(base.output)))
+        if kind == "flat with hidden layers":
+            y = layers.BatchNormalization()(layers.Dense(8, activation="relu")(layers.Flatten()(base.output)))
+            return keras.Model(base.input, layers.Dense(3, name="logits")(layers.Dropout(0.5)(y)))
+        if kind == "flat with a nested head":
+            head = keras.Sequential([keras.Input((256,)), layers.Dense(8), layers.Dense(3)])
+            return keras.Model(base.input, head(pool(base.output)))
+        if kind == "sequential":
+            return keras.Sequential([keras.Input(SHAPE), layers.Rescaling(1 / 127.5, -1), base, pool, layers.Dense(3)])
+        if kind == "functional":
+            y = layers.Rescaling(1 / 127.5, -1)(layers.RandomFlip()(x))
+            return keras.Model(x, layers.Dense(3)(pool(base(y, training=False))))
+        inner = keras.Sequential([keras.Input(SHAPE), base, pool])
+        return keras.Model(x, layers.Dense(3)(inner(x)))
+
+    @pytest.mark.parametrize(
+        "kind",
+        ["flat", "flat with hidden layers", "flat with a nested head", "sequential", "functional", "deep"],
+    )
+    def test_the_head_is_left_out(self, kind, numbers):
+        base = self.base()
+        tuned, ours = self.with_head(kind, base), self.ours()
+        architectures.port_from_keras(ours, tuned)
+        x = numbers(2, *SHAPE)
+        np.testing.assert_allclose(predict(ours, x), predict(base, x), rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("kind", ["flat", "sequential"])
+    def test_our_head_is_skipped_by_name(self, kind, numbers):
+        tuned, ours = self.with_head(kind, self.base()), self.ours(classes=3)
+        before = ours.get_weights()
+        with pytest.raises(ValueError, match=r"`mobilenet_025` has layers without a counterpart in .*: logits$"):
+            architectures.port_from_keras(ours, tuned)
+        for a, b in zip(before, ours.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        architectures.port_from_keras(ours, tuned, skip=["logits"])
+        np.testing.assert_array_equal(before[-2], ours.get_layer("logits").get_weights()[0])
+        assert not np.array_equal(before[0], ours.get_layer("stem_conv").get_weights()[0])
+
+    @pytest.mark.parametrize(
+        ("wrap", "cause"),
+        [
+            (
+                lambda base: keras.Sequential([keras.Input((64, 64, 1)), layers.Conv2D(3, 1, name="colour"), base]),
+                r"`keras_model` must have no layers with weights in front of mobilenet_.*, the network in it; got "
+                r".* with colour \(`get_layer\('mobilenet_.*'\)` returns the network without them\)",
+            ),
+            (
+                lambda base: keras.Model(base.input, layers.Conv2D(3, 1, name="mask")(base.output)),
+                "has layers without a counterpart in `mobilenet_025`: mask",
+            ),
+            (
+                lambda base: keras.Model(
+                    base.input,
+                    layers.Dense(3)(
+                        layers.GlobalMaxPooling2D()(layers.DepthwiseConv2D(3, padding="same", name="more")(base.output))
+                    ),
+                ),
+                "has layers without a counterpart in `mobilenet_025`: more",
+            ),
+        ],
+    )
+    def test_what_would_be_lost_is_named(self, wrap, cause):
+        tuned, ours = wrap(self.base()), self.ours()
+        before = ours.get_weights()
+        with pytest.raises(ValueError, match=cause):
+            architectures.port_from_keras(ours, tuned)
+        for a, b in zip(before, ours.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_two_of_one_architecture(self):
+        x = keras.Input(SHAPE)
+        bases = [self.base(name=name) for name in ("one", "two")]
+        tuned = keras.Model(x, layers.Average()([base(x) for base in bases]), name="both")
+        ours = self.ours()
+        with pytest.raises(
+            ValueError,
+            match=r"`keras_model` must hold one network of this architecture; got both with one, two "
+            r"\(`get_layer\('one'\)` returns one of them\)",
+        ):
+            architectures.port_from_keras(ours, tuned)
+        architectures.port_from_keras(ours, tuned.get_layer("two"))
+        np.testing.assert_array_equal(
+            ours.get_layer("stem_conv").get_weights()[0], bases[1].get_layer("conv1").get_weights()[0]
+        )
+
+    def test_a_file_with_a_head_of_ones_own(self, tmp_path):
+        tuned = self.with_head("flat", self.base())
+        path = save(tuned, tmp_path / "tuned.h5")
+        with pytest.raises(ValueError, match=r"must be a file of keras.applications .*`port_from_keras` copies from"):
+            architectures.create("mobilenet_025", weights=path, classes=0, input_shape=SHAPE)
+        ours = self.ours()
+        architectures.port_from_keras(ours, keras.models.load_model(path, compile=False))
+        np.testing.assert_array_equal(
+            ours.get_layer("stem_conv").get_weights()[0], tuned.get_layer("conv1").get_weights()[0]
+        )
+
+    def test_layers_that_begin_with_the_name_of_the_model(self, numbers):
+        base = randomise(
+            keras.applications.ConvNeXtTiny(include_preprocessing=False, **self.OPTIONS | {"input_shape": SHAPE})
+        )
+        y = layers.LayerNormalization()(layers.GlobalAveragePooling2D()(base.output))
+        tuned = keras.Model(base.input, layers.Dense(3)(y), name="mine")
+        ours = architectures.create("convnext_tiny", classes=0, input_shape=SHAPE)
+        architectures.port_from_keras(ours, tuned)
+        x = numbers(2, *SHAPE)
+        np.testing.assert_allclose(predict(ours, x), predict(base, x), rtol=1e-3, atol=1e-3)
+
+    @pytest.mark.slow
+    def test_layers_with_numbers_for_names(self, numbers):
+        base = randomise(keras.applications.InceptionV3(**self.OPTIONS | {"input_shape": (75, 75, 3)}))
+        y = layers.BatchNormalization()(layers.GlobalAveragePooling2D()(base.output))
+        tuned = keras.Model(base.input, layers.Dense(3)(y))
+        ours = architectures.create("inception_v3", classes=0, input_shape=(75, 75, 3))
+        architectures.port_from_keras(ours, tuned)
+        x = numbers(2, 75, 75, 3)
+        expected = predict(base, x)
+        np.testing.assert_allclose(predict(ours, x), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
 def test_numbered_layers_in_the_order_they_were_made():
     x = inputs = keras.Input((4,))
     for name in ("dense_9", "dense_11", "dense_10", "dense_a", "other"):
@@ -692,7 +1101,7 @@ class TestPreprocessing:
         def stem(x, filters, *, style, name):
             return kb.conv.separable_norm_act(x, filters, 3, stride=2, style=style, name=f"{name}_sep")
 
-        small = {"input_shape": (32, 32, 3), "depths": (1, 1), "widths": (8, 16), "stem_filters": 8, "stem": stem}
+        small = {"input_shape": SHAPE, "depths": (1, 1), "widths": (8, 16), "stem_filters": 8, "stem": stem}
         architectures.create("resnet50", preprocessing=True, **small).save(tmp_path / "model.keras")
         with pytest.raises(ValueError, match="its first layer, stem_sep, is not an ordinary convolution"):
             architectures.create("resnet50", preprocessing=False, weights=tmp_path / "model.keras", **small)

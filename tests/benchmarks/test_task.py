@@ -15,6 +15,7 @@ from benchmarks.tasks import Classification, Pairs, Synthetic
 from benchmarks.terminal.errors import UsageError
 from tests.support.networks import DEEP, LARGE
 from tests.support.process import python
+from tests.support.weights import randomise
 
 
 def array(x):
@@ -440,6 +441,24 @@ def test_the_complete_network_is_loaded_by_keras_alone(small, tmp_path, arch):
     assert ours == []
     for y, z in zip(expected, outputs, strict=True):
         np.testing.assert_allclose(np.array(z), y, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("arch", ["lenet_tiny", "resnet_tiny", "siamese_tiny", "googlenet_tiny"])
+def test_create_takes_the_complete_network(small, tmp_path, arch):
+    options = {"auxiliary": True} if arch == "googlenet_tiny" else {}
+    images = small(60, architectures.variant(arch).input_shapes[0])
+    model = randomise(architectures.create(arch, **options))
+    complete = tasks.for_model(model, images, augment=False).complete(model)
+    complete.save(tmp_path / "net.keras")
+    loaded = architectures.create(arch, weights=tmp_path / "net.keras", **options)
+    raw = [images.x_test[:6], images.x_test[6:12]][: len(model.inputs)]
+    found, expected = (tasks.base.predict(each, raw) for each in (loaded, complete))
+    for y, z in zip(found, expected, strict=True):
+        assert np.std(z) > 0
+        np.testing.assert_allclose(y, z, rtol=1e-4, atol=1e-4)
+    # For another number of classes the head is new.
+    other = architectures.create(arch, weights=tmp_path / "net.keras", classes=3, **options)
+    assert {y.shape[-1] for y in other.outputs} == {3}
 
 
 def test_examples_for_fit_are_all_prepared_and_in_order(small):
