@@ -13,6 +13,7 @@ from tests.support.networks import TINY
 from tests.support.process import python
 from tests.support.weights import images, randomise
 
+pytestmark = pytest.mark.slow
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the export of another backend")
 
 
