@@ -11,7 +11,7 @@ import architectures
 from tests.support.models import predict
 from tests.support.networks import TINY
 from tests.support.process import python
-from tests.support.weights import images, randomise
+from tests.support.weights import randomise
 
 pytestmark = pytest.mark.slow
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the export of another backend")
@@ -19,7 +19,8 @@ on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reas
 
 def build(family):
     model = randomise(architectures.create(TINY[family]))
-    x = [images(each.shape[1:], count=2, seed=i) for i, each in enumerate(model.inputs)]
+    rng = np.random.default_rng(0)
+    x = [rng.normal(size=(2, *each.shape[1:])).astype("float32") for each in model.inputs]
     return model, x, [np.asarray(y) for y in keras.tree.flatten(predict(model, *x))]
 
 
@@ -36,9 +37,9 @@ def test_saved_model(family, tmp_path):
 
     model, x, expected = build(family)
     model.export(tmp_path / "model", verbose=False)
-    served = tf.saved_model.load(str(tmp_path / "model")).serve
+    loaded = tf.saved_model.load(str(tmp_path / "model"))  # its functions live as long as it does
     given = [tf.convert_to_tensor(each) for each in x]
-    check([y.numpy() for y in tf.nest.flatten(served(given if len(given) > 1 else given[0]))], expected)
+    check([y.numpy() for y in tf.nest.flatten(loaded.serve(given if len(given) > 1 else given[0]))], expected)
 
 
 @on_tensorflow

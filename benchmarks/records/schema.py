@@ -291,7 +291,7 @@ ENVIRONMENT = (
     Field("cuda", SCRIPTS, OPTIONAL, text, "version of CUDA"),
     Field("tf32", SCRIPTS, OPTIONAL, flag, "whether float32 products may be rounded to TF32; part of the identity "
           "under the dtype policy float32", CONFIGURATION, of_float32),
-    Field("onednn", SCRIPTS, OPTIONAL, flag, "whether TensorFlow computes on the CPU with oneDNN; `null` on other "
+    Field("onednn", SCRIPTS, OPTIONAL, flag, "whether TensorFlow computes on the CPU with oneDNN; none on other "
           "backends and devices, which counts as yes", CONFIGURATION, unless_off),
     Field("cpu", SCRIPTS, ALWAYS, text, "the processor's model", DEVICE),
     Field("cpu_cores", SCRIPTS, ALWAYS, count, "number of cores granted to the process", DEVICE),

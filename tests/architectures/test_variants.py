@@ -78,10 +78,13 @@ class TestRow:
             # Padding and the lack of it move a side by a few positions.
             assert y.shape[1:3] == (pytest.approx(side / stride, abs=4),) * 2
         assert found.outputs[-1]._keras_history.operation is pools[0]._keras_history.operation
-        # Blocks end there, and before a pooling of its own an activation, of its own or of a convolution.
-        inner = [y._keras_history.operation for y in found.outputs[:-1]]
-        relu = keras.activations.relu
-        assert all(x.name.endswith(("_out", "_act")) or getattr(x, "activation", None) is relu for x in inner), inner
+        for y in found.outputs[:-1]:
+            if architectures.family(model.name) == "nasnet":
+                # Each cell reads the two before it: no tensor alone leads to the next.
+                assert isinstance(y._keras_history.operation, keras.layers.Concatenate)
+            else:
+                # The features alone lead to the last ones: Keras refuses a model whose outputs need other inputs.
+                keras.Model(y, pools[0])
 
     def test_weights_have_the_pinned_order(self, model):
         assert pinned.digest(model) == pinned.read()[model.name]
