@@ -212,7 +212,7 @@ def test_a_step_with_batch_normalisation_agrees_with_keras(small, kind):
     assert all(np.any(a != b) for a, b in zip(before, values(model.non_trainable_variables), strict=True))
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="JAX has no float64 unless it is told so at the start")
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX has float64 only with jax_enable_x64")
 def test_steps_with_batch_normalisation_agree_with_keras(small):
     keras.config.set_dtype_policy("float64")
     keras.utils.set_random_seed(1)

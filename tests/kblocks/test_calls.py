@@ -6,21 +6,7 @@ import pytest
 from keras import layers, ops
 
 from kblocks.graph.calls import calls, run
-from tests.support.models import predict
-
-
-class Mine(layers.Layer):
-    """It can't be serialised: its argument is in no configuration."""
-
-    def __init__(self, function, **options):
-        super().__init__(**options)
-        self.function = function
-
-    def call(self, x):
-        return self.function(x)
-
-    def get_config(self):
-        raise NotImplementedError
+from tests.support.models import Unserialisable, predict
 
 
 class Functional(keras.Model):
@@ -55,7 +41,7 @@ def nested():
 
 def unserialisable():
     x = keras.Input((4,), name="x")
-    return keras.Model(x, Mine(lambda t: 2 * t, name="mine")(x))
+    return keras.Model(x, Unserialisable(lambda t: 2 * t, name="mine")(x))
 
 
 def split():

@@ -154,7 +154,7 @@ def test_architectures(arch, left):
 
 
 @pytest.mark.parametrize("make", [keras.applications.ResNet50, keras.applications.MobileNetV3Small])
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no float64 unless it is told so at the start")
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has float64 only with jax_enable_x64")
 def test_networks_of_keras(make):
     # In float32 a deep network's own rounding hides whether the fold is exact.
     keras.config.set_dtype_policy("float64")

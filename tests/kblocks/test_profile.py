@@ -10,6 +10,7 @@ from keras import layers, ops
 import architectures
 from kblocks import compose, residual, tower
 from kblocks.graph import Profile, profile
+from tests.support.models import Unserialisable
 
 
 def macs(shape, layer):
@@ -218,18 +219,6 @@ class Bilinear(layers.Layer):
 
     def call(self, x):
         return x @ self.kernel
-
-
-class Unserialisable(layers.Layer):
-    def __init__(self, function, **options):
-        super().__init__(**options)
-        self.function = function
-
-    def call(self, x):
-        return self.function(x)
-
-    def get_config(self):
-        raise NotImplementedError
 
 
 @pytest.mark.parametrize(

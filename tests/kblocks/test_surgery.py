@@ -8,7 +8,7 @@ from keras import layers
 import architectures
 import kblocks as kb
 from kblocks import graph
-from tests.support.models import predict
+from tests.support.models import Unserialisable, predict
 from tests.support.weights import images, randomise
 
 
@@ -246,18 +246,6 @@ class Trained(keras.Model):
         return {"mine": 1.0}
 
 
-class Unmade(layers.Layer):
-    def __init__(self, function, **options):
-        super().__init__(**options)
-        self.function = function
-
-    def call(self, x):
-        return self.function(x)
-
-    def get_config(self):
-        raise NotImplementedError("no")
-
-
 def test_a_training_step_of_ones_own_stays():
     x = keras.Input((8,))
     assert type(graph.freeze(Trained(x, layers.Dense(2, name="d")(x)), "d")) is type(Trained(x, layers.Dense(2)(x)))
@@ -265,9 +253,9 @@ def test_a_training_step_of_ones_own_stays():
 
 def test_a_layer_that_can_not_be_copied_is_named():
     x = keras.Input((8,))
-    model = keras.Model(x, Unmade(lambda t: t, name="mine")(x))
+    model = keras.Model(x, Unserialisable(lambda t: t, name="mine")(x))
     with pytest.raises(
-        ValueError, match="`model` must consist of layers that can be copied; mine, a Unmade, can't be made"
+        ValueError, match="`model` must consist of layers that can be copied; mine, a Unserialisable, can't be made"
     ):
         graph.freeze(model, "mine")
 

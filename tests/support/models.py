@@ -15,6 +15,20 @@ ALLOWED_OPS = {
 CUSTOM = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "register_keras_serializable"}
 
 
+class Unserialisable(layers.Layer):
+    """A layer of a user's own that calls a function, which is in no configuration."""
+
+    def __init__(self, function, **options):
+        super().__init__(**options)
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+    def get_config(self):
+        raise NotImplementedError("it holds a function")
+
+
 def predict(model, *inputs, training=False):
     """The model's output as a NumPy array, or a list of them where it has several; half precision as float32."""
     x = inputs[0] if len(inputs) == 1 else list(inputs)
