@@ -18,7 +18,7 @@ import kblocks as kb
 from architectures.common.dilation import replace_strides
 from architectures.common.family import Family, Variant
 from architectures.common.stages import check_stages
-from architectures.weights.names import timm_units
+from architectures.weights.names import timm_units, torchvision_ends
 from kblocks import Style, check
 from kblocks.compose import drop_path_schedule
 from kblocks.contracts import Stem
@@ -288,13 +288,7 @@ def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
     for match in matches.values():
         blocks.setdefault((match[1], match[2]), set()).add(match[3])
     last = max((int(stage) for stage, _ in blocks), default=0) + 1
-    found = {
-        "stem_conv": "features.0.0",
-        "stem_conv_norm": "features.0.1",
-        "head_conv": f"features.{last}.0",
-        "head_conv_norm": f"features.{last}.1",
-        "logits": "classifier.1",
-    }
+    found = torchvision_ends(last)
     ends = {None: "0", "_norm": "1", "_reduce": "fc1", "_expand": "fc2"}
     for name, match in matches.items():
         stage, unit, part, end = match.groups()

@@ -11,7 +11,7 @@ import kblocks as kb
 from architectures.common.dilation import replace_strides
 from architectures.common.family import Family, Variant
 from architectures.common.stages import check_stages
-from architectures.weights.names import timm_units, unit_layers
+from architectures.weights.names import timm_units, torchvision_ends, unit_layers
 from kblocks import Style
 from kblocks.contracts import Stem
 from kblocks.mobile import inverted_residual
@@ -135,13 +135,7 @@ def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
     units = unit_layers(names)
     parts = {(i, part) for i, part in units.values()}
     last = max((i for i, _ in parts), default=-1) + 2
-    found = {
-        "stem_conv": "features.0.0",
-        "stem_conv_norm": "features.0.1",
-        "head_conv": f"features.{last}.0",
-        "head_conv_norm": f"features.{last}.1",
-        "logits": "classifier.1",
-    }
+    found = torchvision_ends(last)
     for name, (i, part) in units.items():
         conv, norm = part.removesuffix("_norm"), part.endswith("_norm")
         before = [each for each in ("expand", "depthwise") if each != conv and (i, each) in parts]

@@ -93,3 +93,14 @@ def timm_units(names: Sequence[str]) -> dict[str, str]:
                 i = convs.index(conv)
                 found[name] = f"{block}.bn{i + 1}" if conv != match[4] else f"{block}.{TIMM_CONVS[convs][i]}"
     return found
+
+
+def torchvision_ends(last: int) -> dict[str, str]:
+    """Stem and head of torchvision's MobileNetV2 and EfficientNet, the head in `features` at index `last`."""
+    return {
+        "stem_conv": "features.0.0",
+        "stem_conv_norm": "features.0.1",
+        "head_conv": f"features.{last}.0",
+        "head_conv_norm": f"features.{last}.1",
+        "logits": "classifier.1",
+    }
