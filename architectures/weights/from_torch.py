@@ -17,7 +17,7 @@ from architectures.common.family import Family
 from architectures.weights import porting
 from architectures.weights.preprocessing import MEANS_AND_VARIANCES, PREPROCESS
 from kblocks import check
-from kblocks.graph.calls import Call, calls
+from kblocks.graph.calls import calls, producers
 
 SOURCES = ("torchvision", "timm")
 
@@ -209,10 +209,9 @@ def _check_settings(
 
 def _paddings(model: keras.Model) -> set[str]:
     """The paddings of the layers with a stride and larger windows, by their names in `kblocks.Style`."""
-    producer: dict[int, Call] = {}
+    producer = producers(model)
     found = set()
     for call in calls(model):
-        producer |= dict.fromkeys(map(id, call.outputs), call)
         layer = call.operation
         sides = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
         if sides is None or max(layer.strides) == 1 or max(sides) <= max(layer.strides):

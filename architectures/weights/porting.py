@@ -151,11 +151,11 @@ def _holding(model: keras.Model, keras_model: keras.Model, keras_names: KerasNam
     Raises:
         ValueError: several have equally many.
     """
-    wanted = leaves(model)
+    ours = leaves(model)
 
     def count(each: keras.Model) -> int:
-        names, theirs = keras_names([*wanted], each), leaves(each)
-        return sum(names.get(name) in theirs for name in wanted)
+        names, theirs = keras_names([*ours], each), leaves(each)
+        return sum(names.get(name) in theirs for name in ours)
 
     found = best(models(keras_model), count)
     if len(found) > 1:

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
-__all__ = ["Call", "calls", "check_graph", "is_graph", "run", "structure"]
+__all__ = ["Call", "calls", "check_graph", "is_graph", "producers", "run", "structure"]
 
 
 def __dir__() -> list[str]:
@@ -111,6 +111,11 @@ def calls(model: keras.Model, prefix: str = "") -> list[Call]:
         args, kwargs = tuple(node.arguments.args), dict(node.arguments.kwargs)
         found.append(Call(f"{prefix}{operation.name}{times}", operation, args, kwargs, tuple(node.output_tensors)))
     return found
+
+
+def producers(model: keras.Model) -> dict[int, Call]:
+    """The call that produces each tensor of a graph but its inputs, by the tensor's identity."""
+    return {id(y): call for call in calls(model) for y in call.outputs}
 
 
 def run(

@@ -13,6 +13,7 @@ import keras
 from keras import KerasTensor, layers
 
 from kblocks import check
+from kblocks.graph import labels
 from kblocks.graph.calls import Call, calls, check_graph, is_graph
 
 __all__ = ["Level", "draw"]
@@ -113,18 +114,17 @@ class _Picture:
     """The nodes, frames and edges of a picture."""
 
     def __init__(self, model: keras.Model, level: Level, direction: str) -> None:
-        self.model, self.level = model, level
+        self.level = level
         self.lines = [
             "digraph {",
             f'rankdir={direction}; nodesep=0.25; ranksep=0.35; bgcolor=white; fontname="Helvetica"; fontsize=11;',
             'node [shape=box, fontname="Helvetica", fontsize=11, margin="0.15,0.06", height=0.3];',
             'edge [fontname="Helvetica", fontsize=9, color="#666666", fontcolor="#444444", arrowsize=0.6];',
         ]
-        self.opened: set[int] = set()
         self.edges: dict[tuple[str, str], str] = {}
         maker: dict[int, str] = {}
         for x in model.inputs:
-            key = self._node(_Box(f"input {x.name}", x.name, kind="input"), _shape(x))
+            key = self._node(_Box(f"input {x.name}", x.name, kind="input"), labels.size(x.shape[1:]))
             maker[id(x)] = key
         self._add(model, maker, "")
         names = list(getattr(model, "output_names", ())) if len(model.outputs) > 1 else []
@@ -181,7 +181,7 @@ class _Picture:
 
     def _opens(self, call: Call) -> bool:
         """Whether a nested model is drawn as a frame around what is inside: at its first call."""
-        return is_graph(call.operation) and self.level != "stages" and f"{call.operation.name}" == _last(call.name)
+        return is_graph(call.operation) and self.level != "stages" and call.operation.name == _last(call.name)
 
     def _frame(self, call: Call, maker: dict[int, str]) -> None:
         nested = call.operation
@@ -199,14 +199,14 @@ class _Picture:
         name = call.name.removeprefix(prefix)
         if self.level == "layers" or is_graph(call.operation):
             return name
-        return _stage(name) if self.level == "stages" else _unit(name)
+        return labels.stage(name) if self.level == "stages" else labels.unit(name)
 
     def _labelled(self, box: _Box) -> _Box:
         if len(box.calls) > 1:
             box.kind = "group"
             return box
         (call,) = box.calls
-        box.title = call.name.rpartition("/")[2]
+        box.title = _last(call.name)
         box.kind = "group" if is_graph(call.operation) else _kind(type(call.operation).__name__)
         box.dashed = "#" in box.title
         return box
@@ -217,7 +217,7 @@ class _Picture:
         params = sum(math.prod(w.shape) for op in operations for w in getattr(op, "weights", ()))
         count = f"{params:,} parameters" if params and not box.dashed else ""
         if len(box.calls) > 1:
-            units = {_unit(_last(call.name)) for call in box.calls} if self.level == "stages" else set()
+            units = {labels.unit(_last(call.name)) for call in box.calls} if self.level == "stages" else set()
             size = f"{len(units)} units" if len(units) > 1 else f"{len(box.calls)} layers"
             return ", ".join(filter(None, (size, count)))
         if box.dashed:
@@ -237,19 +237,7 @@ class _Picture:
 
     def _edge(self, source: str, target: str, tensor: KerasTensor) -> None:
         if source != target:
-            self.edges.setdefault((source, _escaped(target)), f" {_shape(tensor)}")
-
-
-def _stage(name: str) -> str:
-    """Letters and a number: `stage1`, `conv2`, `block_3`."""
-    found = re.match(r"[A-Za-z]+(?:_?\d+)?", name)
-    return found[0] if found else name
-
-
-def _unit(name: str) -> str:
-    """A stage and, if the next part of the name has a number too, that: `stage1_unit2`, `conv2_block1`."""
-    found = re.match(r"[A-Za-z]+(?:_?\d+)?(?:_[A-Za-z]+\d+(?=_))?", name)
-    return found[0] if found else name
+            self.edges.setdefault((source, _escaped(target)), f" {labels.size(tensor.shape[1:])}")
 
 
 def _last(name: str) -> str:
@@ -281,10 +269,6 @@ def _described(operation: Any) -> str:
 
 def _by(sizes: Any) -> str:
     return "×".join(map(str, sizes)) if isinstance(sizes, Iterable) else str(sizes)
-
-
-def _shape(tensor: KerasTensor) -> str:
-    return "×".join("?" if size is None else str(size) for size in tensor.shape[1:])
 
 
 def _html(text: str) -> str:

@@ -196,11 +196,16 @@ def _plain(stride: Fraction | None) -> int | float | None:
 def _places(traced: Trace, path: tuple[Call, ...] = (), prefix: str = "") -> Iterator[_Place]:
     """All tensors behind the inputs, those within a nested model before its own outputs."""
     for call in traced.calls:
-        name = f"{prefix}{call.name}"
         if id(call) in traced.within:
-            yield from _places(traced.within[id(call)], (*path, call), f"{name}/")
-        for i, tensor in enumerate(call.outputs):
-            yield _Place(tensor, call, path, f"{name}[{i}]" if len(call.outputs) > 1 else name, traced[tensor])
+            yield from _places(traced.within[id(call)], (*path, call), f"{prefix}{call.name}/")
+        yield from _of(call, traced, path, prefix)
+
+
+def _of(call: Call, traced: Trace, path: tuple[Call, ...], prefix: str) -> Iterator[_Place]:
+    """The outputs of a call."""
+    for i, tensor in enumerate(call.outputs):
+        name = f"{prefix}{call.name}" + (f"[{i}]" if len(call.outputs) > 1 else "")
+        yield _Place(tensor, call, path, name, traced[tensor])
 
 
 def _by_name(traced: Trace, names: Sequence[str]) -> list[_Place]:
@@ -222,8 +227,7 @@ def _by_stride(traced: Trace, strides: Sequence[int]) -> list[_Place]:
     if not any(isinstance(traced[x], Geometry) for x in model.inputs):
         shapes = " and ".join(str(tuple(x.shape)) for x in model.inputs)
         raise ValueError(f"`model` must take an image; got inputs of shape {shapes}")
-    main, others = _levels(traced)
-    levels = others | main
+    levels = _levels(traced)
     if not levels:
         raise ValueError(
             f"`model` must compute at least one image from its input; {model.name} computes none{_reason(traced)}"
@@ -250,12 +254,12 @@ def _reason(traced: Trace) -> str:
 Levels = dict[Fraction, _Place]
 
 
-def _levels(traced: Trace) -> tuple[Levels, Levels]:
-    """The feature of each stride: of those on the main path, and of those that the main path only comes from."""
+def _levels(traced: Trace) -> Levels:
+    """The feature of each stride: on the main path, or else the last join of what the main path comes from."""
     graph = _Graph(traced)
     end = graph.end
     if end is None:
-        return {}, {}
+        return {}
     main: Levels = {}
     for place in graph.opened(graph.cuts(end)):
         if place.stride is not None and not isinstance(place.call.operation, PADDING):
@@ -274,7 +278,7 @@ def _levels(traced: Trace) -> tuple[Levels, Levels]:
             former = others.get(place.stride)
             if former is None or len(place.call.inputs) > 1 or len(former.call.inputs) == 1:
                 others[place.stride] = place
-    return main, others
+    return others | main
 
 
 class _Graph:
@@ -282,10 +286,10 @@ class _Graph:
 
     def __init__(self, traced: Trace, path: tuple[Call, ...] = (), prefix: str = "") -> None:
         self.traced, self.path = traced, path
-        self.places = {id(place.tensor): place for place in _places(traced, path, prefix) if place.path == path}
+        self.places = {id(place.tensor): place for call in traced.calls for place in _of(call, traced, path, prefix)}
         # Of nested models.
         self.within = {
-            id(call): _Graph(traced.within[id(call)], (*path, call), f"{self.places[id(call.outputs[0])].name}/")
+            id(call): _Graph(traced.within[id(call)], (*path, call), f"{prefix}{call.name}/")
             for call in traced.calls
             if id(call) in traced.within
         }

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
-from kblocks.graph.calls import Call, calls, check_graph, is_graph
+from kblocks.graph.calls import Call, calls, check_graph, is_graph, producers
 from kblocks.graph.rewrite import Copies, rewrite
 
 __all__ = ["fold"]
@@ -88,10 +88,9 @@ def _pairs(model: keras.Model, times: Counter[int]) -> list[tuple[Call, Call]]:
     """The products with the normalisations that can be folded into them."""
     found: list[tuple[Call, Call]] = []
     readers: Counter[int] = Counter(map(id, model.outputs))
-    producer: dict[int, Call] = {}
     for call in calls(model):
         readers.update({id(x) for x in call.inputs})
-        producer |= dict.fromkeys(map(id, call.outputs), call)
+    producer = producers(model)
     for call in calls(model):
         if is_graph(call.operation):
             # Of a model that is called twice the layers are shared, but each has one call within.

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
+from kblocks.graph import labels
 from kblocks.graph.calls import Call, check_graph, run, structure
 from kblocks.graph.features import endpoints
 from kblocks.graph.macs import macs
@@ -114,7 +115,7 @@ class Profile:
         """Rows of successive calls whose names begin alike: `stem`, `stage1`, `stage2` … or `conv1`, `block_1` …"""
         groups: list[list[Row]] = []
         for row in self.rows:
-            if groups and _stage(groups[-1][0].name) == _stage(row.name):
+            if groups and labels.stage(groups[-1][0].name) == labels.stage(row.name):
                 groups[-1].append(row)
             else:
                 groups.append([row])
@@ -344,18 +345,12 @@ def _shapes(model: keras.Model, input_shape: Any) -> list[Shape]:
     return [tuple(shape) for shape in given if shape is not None]
 
 
-def _stage(name: str) -> str:
-    """What the names of a stage's layers begin with: letters, and a number behind them."""
-    found = re.match(r"(?:.*/)?[A-Za-z]+(?:_?\d+)?", name)
-    return found[0] if found else name
-
-
 def _together(rows: Sequence[Row]) -> Row:
     last = rows[-1]
     images = [row for row in rows if row.stride is not None]
     end = images[-1] if images else last
     return Row(
-        name=_stage(last.name),
+        name=labels.stage(last.name),
         kind=f"{len(rows)} layers" if len(rows) > 1 else last.kind,
         shape=last.shape,
         params=sum(row.params for row in rows),
@@ -371,13 +366,12 @@ def _cells(rows: Sequence[Row], whole: Profile) -> Iterator[list[str]]:
     """The table's heading, its lines, and the totals."""
     yield ["name", "kind", "output", "stride", "receptive field", "parameters", "multiply-adds", "activations"]
     for row in rows:
-        size = "×".join("?" if n is None else str(n) for n in row.shape)
         seen = "" if row.receptive_field is None else "×".join(map(str, row.receptive_field))
         numbers = (row.params, row.macs, row.activations)
         yield [
             row.name,
             row.kind,
-            size,
+            labels.size(row.shape),
             "" if row.stride is None else f"{row.stride:g}",
             seen,
             *map("{:,}".format, numbers),

@@ -58,9 +58,13 @@ Change = Callable[[Call, tuple[Any, ...], dict[str, Any], Copies], Any]
 """
 
 
+def _unchanged(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], copies: Copies) -> Any:
+    return NotImplemented
+
+
 def rewrite(
     model: keras.Model,
-    change: Change,
+    change: Change = _unchanged,
     *,
     inputs: Sequence[KerasTensor] | None = None,
     given: Mapping[int, KerasTensor] | None = None,
@@ -73,7 +77,7 @@ def rewrite(
 
     Args:
         model: functional or Sequential.
-        change: see `Change`.
+        change: see `Change`; by default nothing.
         inputs: of the copy; by default inputs like the model's.
         given: tensors of the copy in place of tensors of the graph, by the identity of these.
 

@@ -11,7 +11,7 @@ import numpy as np
 from keras import KerasTensor, layers
 
 from kblocks import check, pool
-from kblocks.graph.calls import Call, calls, check_graph, is_graph
+from kblocks.graph.calls import Call, calls, check_graph, is_graph, producers
 from kblocks.graph.rewrite import Copies, rewrite
 
 __all__ = ["Where", "freeze", "insert_after", "replace", "replace_head", "widen_input"]
@@ -152,12 +152,10 @@ def replace_head(model: keras.Model, classes: int) -> keras.Model:
         if isinstance(operation, layers.Reshape) and operation.target_shape[-1] in old.values():
             shape = (*operation.target_shape[:-1], classes)
             return copies.copy(operation, config={"target_shape": shape})(*args, **kwargs)
-        result = NotImplemented
         if any(y is call.outputs[0] for y in bare):
-            x = copies.copy(operation)(*args, **kwargs)
-            x = pool.global_pool(x, name="pool")
-            result = layers.Dense(classes, dtype="float32", name="logits")(x)
-        return result
+            x = pool.global_pool(copies.copy(operation)(*args, **kwargs), name="pool")
+            return layers.Dense(classes, dtype="float32", name="logits")(x)
+        return NotImplemented
 
     return rewrite(model, change)
 
@@ -168,7 +166,7 @@ def _units(layer: Any) -> int:
 
 def _last_weighted(model: keras.Model, output: KerasTensor) -> Call | None:
     """The dense layer or 1×1 convolution before an output; `None` if another layer with weights comes first."""
-    producer = {id(y): call for call in calls(model) for y in call.outputs}
+    producer = producers(model)
     at = producer.get(id(output))
     while at is not None:
         operation = at.operation
@@ -210,7 +208,7 @@ def freeze(model: keras.Model, upto: str | None = None) -> keras.Model:
     [0, 2]
     """
     check_graph(model)
-    copy = rewrite(model, lambda *arguments: NotImplemented)
+    copy = rewrite(model)
     for layer in _before(copy, _default_end(copy) if upto is None else upto):
         layer.trainable = False
     return copy
@@ -297,7 +295,7 @@ def widen_input(model: keras.Model, channels: int) -> keras.Model:
                 f"{channels}"
             )
         repeated = layers.Concatenate(name=f"{image.name}_repeated")([inputs] * before)
-        return rewrite(model, lambda *arguments: NotImplemented, inputs=[inputs], given={id(image): repeated})
+        return rewrite(model, inputs=[inputs], given={id(image): repeated})
     turns = [channel % before for channel in range(channels)]
     made: list[tuple[Any, Any]] = []
 
