@@ -21,7 +21,7 @@ from architectures import lenet, resnet, siamese
 from kblocks.graph import profile
 from kblocks.residual import preact_basic
 from tests.support.models import ALLOWED_OPS, CUSTOM, is_stock, operations, predict, strangers
-from tests.support.networks import DEEP, FAMILIES, LARGE, OF_IMAGES, TINY
+from tests.support.networks import FAMILIES, LIGHT, OF_IMAGES, TINY
 from tests.support.process import ROOT, python
 from tests.support.weights import randomise, scramble
 
@@ -238,7 +238,7 @@ def without_ops() -> keras.Model:
     return keras.Model(inputs, outputs, name="without_ops")
 
 
-SLOW = (LARGE | DEEP | {"resnet32", "googlenet_cifar"}) - {"resnet50", "googlenet_bn"}
+SLOW = set(architectures.names()) - LIGHT
 
 MODELS = {name: of_row(name) for name in architectures.names()} | {
     "drop_path": of_row("resnet_tiny", drop_path=0.5, dropout=0.5),
@@ -510,11 +510,9 @@ class TestSiamese:
 @pytest.mark.parametrize(
     "name",
     [
-        *architectures.names("*_tiny"),
-        *("mlp_784_64_10", "multi_input", "shared_dense", "lenet5", "lenet", "resnet20", "resnet20_projection"),
-        *("siamese_lenet", "siamese_resnet20", "drop_path", "preact", "gelu", "auxiliary"),
+        *(*sorted(LIGHT), "drop_path", "preact", "gelu", "auxiliary"),
         *(f"{family}_twins" for family in FAMILIES),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(SLOW | {"resnet50", "googlenet_bn"})),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(SLOW)),
     ],
 )
 def test_a_gradient_reaches_every_weight(name):

@@ -1,7 +1,7 @@
 """The form of a family: a table of variants, the function that builds their features, and the head behind it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ class Variant:
         params: number of trainable parameters.
         macs: multiply-adds of one image at `input_shape`.
         source: the paper, and the figures it gives.
+        errors: published test errors in percent by data set, such as `{"cifar10": 8.75}`, from `source`; empty where
+            there are none.
         departures: differences from the paper; empty where there are none.
         keras: the function of keras.applications that builds the same network, if there is one.
         preprocessing: the preprocessing of its pretrained weights, a key of
@@ -35,6 +37,7 @@ class Variant:
     params: int
     macs: int
     source: str
+    errors: Mapping[str, float] = field(default_factory=dict)
     departures: str = ""
     keras: Callable[..., Model] | None = None
     preprocessing: str | None = None

@@ -1,6 +1,5 @@
 """Weights of torchvision and timm: equal outputs from random weights, and what needs neither of them installed."""
 
-import math
 import sys
 from dataclasses import replace
 from functools import cache, partial
@@ -14,9 +13,9 @@ import kblocks as kb
 from architectures import efficientnet
 from architectures.registry import FAMILIES
 from tests.support.models import predict
+from tests.support.torch_networks import assert_equal_outputs, library, randomised
 from tests.support.weights import images, randomise
 
-TOLERANCE = 1e-4
 SHAPE = (67, 90, 3)  # sides that no stride divides
 
 RELU6 = replace(kb.style.RELU6_BN, padding="symmetric")
@@ -25,87 +24,10 @@ SWISH_3 = replace(efficientnet.STYLE, padding="symmetric")
 V1_5 = {"unit": kb.residual.bottleneck}
 FAMILY = {family.name: family for family in FAMILIES}
 EFFICIENTNET_TINY = architectures.variant("efficientnet_tiny").spec
-LIBRARIES = []  # of operators, which are there as long as the library is
 
 
 def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
-
-
-def library(name):
-    """The package torchvision or timm; skips the test where it or PyTorch is not installed."""
-    reason = f"compares with the networks of {name}, which is not installed"
-    torch = pytest.importorskip("torch", reason=reason)
-    try:
-        pytest.importorskip("torchvision", reason=reason)
-    except RuntimeError:
-        # Operators built for another PyTorch can't be loaded, as those of PyPI's torchvision beside a PyTorch without
-        # CUDA. No classifier needs one, but the package describes these two.
-        LIBRARIES.append(torch.library.Library("torchvision", "FRAGMENT"))
-        for operator in ("nms", "qnms"):
-            LIBRARIES[-1].define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return pytest.importorskip(name, reason=reason)
-
-
-def randomised(net, shape, seed=0):
-    """A network of PyTorch with random weights, moving statistics near those of `images`, in inference mode.
-
-    No γ of 1 and no β of 0 then hides a mistake. Of other images the rounding errors of deep EfficientNets would
-    grow until PyTorch's own results in single and double precision differ.
-    """
-    import torch
-
-    rng = np.random.default_rng(seed)
-    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    shift = 0.2 if norms else 0.02
-    with torch.no_grad():
-        for name, weight in net.named_parameters():
-            if name.endswith(".bias"):
-                value = rng.normal(0, shift, weight.shape)
-            elif weight.ndim > 1 and weight.shape[1:].numel() > 1:
-                value = rng.standard_normal(weight.shape) * math.sqrt(2 / weight.shape[1:].numel())
-            else:
-                value = rng.uniform(0.5, 1.5, weight.shape)
-            weight.copy_(torch.from_numpy(np.asarray(value, "float32")))
-        hooks = [norm.register_forward_pre_hook(partial(near_statistics, rng=rng)) for norm in norms]
-        net.eval()(channels_first(images(shape)))
-    for hook in hooks:
-        hook.remove()
-    return net
-
-
-def near_statistics(norm, inputs, rng):
-    """Gives a normalisation moving statistics near those of its inputs.
-
-    Before it is applied: were all statistics changed afterwards, the errors would multiply with the depth.
-    """
-    import torch
-
-    x = inputs[0].numpy()
-    deviation = x.std((0, 2, 3)) + 1e-3
-    mean = x.mean((0, 2, 3)) + deviation * rng.normal(0, 0.3, deviation.shape)
-    norm.running_mean.copy_(torch.from_numpy(mean))
-    norm.running_var.copy_(torch.from_numpy(deviation**2 * rng.uniform(0.7, 1.4, deviation.shape)))
-
-
-def channels_first(x):
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
-
-
-def assert_equal_outputs(ours, net, shape):
-    """Asserts that two networks give the same for images that they tell apart."""
-    import torch
-
-    x = images(shape)
-    with torch.no_grad():
-        expected = net(channels_first(x)).numpy()
-    found = predict(ours, x)
-    scale = np.abs(expected).max()
-    assert np.isfinite(scale)
-    assert expected.std(axis=0).max() > 0.01 * scale
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * scale)
 
 
 def assert_parity(arch, net, source, shape=SHAPE, **overrides):

@@ -17,19 +17,20 @@ CONVOLUTIONAL = [name for name, family in FAMILIES.items() if family.downsamplin
 LARGE = {name for name in architectures.names() if architectures.variant(name).classes == 1000}
 
 
-def _smallest() -> set[str]:
-    """The large network with the fewest multiply-adds in each family."""
+def _smallest(names) -> set[str]:
+    """The network with the fewest multiply-adds in each family, of those given."""
     # Of equal ones the last in the alphabet, whatever the order of the set.
-    ordered = sorted(LARGE, key=lambda name: (-architectures.variant(name).macs, name))
+    ordered = sorted(names, key=lambda name: (-architectures.variant(name).macs, name))
     return set({architectures.family(name): name for name in ordered}.values())
 
 
-# Of the large networks those tested daily: the smallest of each family, and of some families one with other units.
-# `make test-slow` tests the others.
-DAILY = (_smallest() - {"inception_resnet_v2"}) | {
+# Tested daily: of each family the row for tests, and the smallest for small images where that is quick. The others are
+# tested by `make test-slow`.
+QUICK = {name for name in architectures.names() if architectures.variant(name).macs < 100e6} - LARGE
+LIGHT = set(TINY.values()) | _smallest(QUICK - set(TINY.values()))
+# And those for large images where that is quick: the smallest of each family, and of some one with other units.
+DAILY = (LIGHT | _smallest(LARGE) - {"inception_resnet_v2"}) | {
     *("resnet50", "resnet50_v1_5", "resnet50_v2", "googlenet", "googlenet_bn", "mobilenet_v3_small"),
     "efficientnet_v2_b0",
 }
-SLOW = LARGE - DAILY
-# For small images, but slow to build.
-DEEP = {"resnet44", "resnet56", "resnet110", "resnet164_preact", "densenet_bc100_12", "nasnet_cifar"}
+SLOW = set(architectures.names()) - DAILY

@@ -1,13 +1,15 @@
 """The order and shapes of each row's weights, pinned: weight files pair weights by order, so a reordered branch would
 silently permute them.
 
-    python -m tests.support.pinned
+    python -m tests.support.pinned [PATTERN]
 
-from the repository's root writes `weights.json` anew. Do so for a new row; for an old one only if its files may break.
+from the repository's root adds new rows to `weights.json`, and writes those anew that match the pattern, which may be
+done only if their files may break.
 """
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import keras
@@ -29,5 +31,9 @@ def read() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    pinned = {arch: digest(architectures.create(arch)) for arch in architectures.names()}
-    PATH.write_text(json.dumps(pinned, indent=2) + "\n", encoding="utf-8")
+    pinned, again = read(), set(architectures.names(sys.argv[1])) if sys.argv[1:] else set()
+    found = {
+        arch: digest(architectures.create(arch)) if arch in again or arch not in pinned else pinned[arch]
+        for arch in architectures.names()
+    }
+    PATH.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
