@@ -95,8 +95,8 @@ def assert_equal_outputs(ours, net, shape):
 def copy_in_order(net, model, shape, names=None, flattened=None):
     """Copies the weights of a network of PyTorch into ours, which has the same layers under other names.
 
-    Each layer of ours, in the order of its graph, gets the weights of the first layer of theirs that ran, is of its kind
-    and shape, and has not been used. Were two of equal shape, in branches that the two networks compute in another
+    Each layer of ours, in the order of its graph, gets the weights of the first layer of theirs that ran, is of its
+    kind and shape, and has not been used. Were two of equal shape, in branches that the two networks compute in another
     order, confused, then the outputs would differ.
 
     Args:
