@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import architectures
-from tests.support.models import predict
+from tests.support.exports import FORMATS, PACKAGES, difference, outputs
 from tests.support.networks import TINY
 from tests.support.process import python
 from tests.support.weights import randomise
@@ -20,61 +20,18 @@ on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reas
 def build(family):
     model = randomise(architectures.create(TINY[family]))
     rng = np.random.default_rng(0)
-    x = [rng.normal(size=(2, *each.shape[1:])).astype("float32") for each in model.inputs]
-    return model, x, [np.asarray(y) for y in keras.tree.flatten(predict(model, *x))]
-
-
-def check(found, expected):
-    assert len(found) == len(expected)
-    for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * np.abs(b).max())
+    return model, [rng.normal(size=(2, *each.shape[1:])).astype("float32") for each in model.inputs]
 
 
 @on_tensorflow
+@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("family", TINY)
-def test_saved_model(family, tmp_path):
-    import tensorflow as tf
-
-    model, x, expected = build(family)
-    model.export(tmp_path / "model", verbose=False)
-    loaded = tf.saved_model.load(str(tmp_path / "model"))  # its functions live as long as it does
-    given = [tf.convert_to_tensor(each) for each in x]
-    check([y.numpy() for y in tf.nest.flatten(loaded.serve(given if len(given) > 1 else given[0]))], expected)
-
-
-@on_tensorflow
-@pytest.mark.parametrize("family", TINY)
-def test_onnx(family, tmp_path):
-    for package in ("tf2onnx", "onnxruntime"):
+def test_the_other_runtime_computes_the_same(family, form, tmp_path):
+    for package in PACKAGES[form]:
         if find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    import onnxruntime
-
-    model, x, expected = build(family)
-    model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    feeds = {each.name: value for each, value in zip(session.get_inputs(), x, strict=True)}
-    check(session.run(None, feeds), expected)
-
-
-@on_tensorflow
-@pytest.mark.parametrize("family", TINY)
-def test_litert(family, tmp_path):
-    if find_spec("ai_edge_litert") is None:
-        pytest.skip("ai-edge-litert is not installed")
-    from ai_edge_litert.interpreter import Interpreter
-
-    model, x, expected = build(family)
-    model.export(tmp_path / "model.tflite", format="litert", verbose=False)
-    run = Interpreter(str(tmp_path / "model.tflite")).get_signature_runner()
-    names = sorted(run.get_input_details())
-    given = dict(zip(names, x, strict=True))
-    found = [[] for _ in expected]
-    for row in range(len(x[0])):
-        outputs = run(**{name: value[row : row + 1] for name, value in given.items()})
-        for into, name in zip(found, sorted(outputs), strict=True):
-            into.append(outputs[name])
-    check([np.concatenate(each) for each in found], expected)
+    model, x = build(family)
+    assert difference(outputs(model, x), FORMATS[form](model, x, tmp_path)) < 1e-4
 
 
 ELSEWHERE = """
@@ -103,7 +60,8 @@ def test_saved_on_one_backend_loaded_on_another(backend, tmp_path):
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     for family in TINY:
-        model, x, y = build(family)
+        model, x = build(family)
+        y = outputs(model, x)
         model.save(tmp_path / f"{family}.keras")
         np.savez(
             tmp_path / f"{family}.npz",

@@ -7,6 +7,7 @@ import pytest
 import architectures
 from architectures.efficientnet import fused_mbconv
 from kblocks.mobile import inverted_residual
+from tests.support.marks import slow
 from tests.support.models import predict
 from tests.support.weights import scramble
 
@@ -68,8 +69,10 @@ def test_xception_takes_a_dilation_for_its_last_stride():
         architectures.create("xception", output_stride=8)
 
 
-@pytest.mark.parametrize("arch", ["mobilenet_v3_small", "efficientnet_b0", "efficientnet_v2_b0"])
-@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize(
+    "arch", [slow("mobilenet_v3_small"), slow("efficientnet_b0"), slow("efficientnet_v2_b0"), "efficientnet_tiny"]
+)
+@pytest.mark.parametrize("output_stride", [4, 8])
 def test_the_output_stride_is_that_of_the_features(arch, output_stride):
     options = {"input_shape": (64, 64, 3), "classes": 0}
     model = architectures.create(arch, **options, output_stride=output_stride)

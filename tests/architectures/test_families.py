@@ -6,8 +6,9 @@ import pytest
 
 import architectures
 import kblocks as kb
+from tests.support.marks import daily, slow
 from tests.support.models import predict
-from tests.support.networks import CONVOLUTIONAL, DAILY, FAMILIES, LARGE, OF_IMAGES, OF_SEVERAL_INPUTS, TINY
+from tests.support.networks import CONVOLUTIONAL, FAMILIES, LARGE, OF_IMAGES, OF_SEVERAL_INPUTS, TINY
 from tests.support.weights import randomise
 
 
@@ -61,7 +62,7 @@ LAYERS = {"avg": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D", "flatten
 
 class TestPooling:
     # ConvNeXt normalises what is pooled, see its own tests.
-    @pytest.mark.parametrize("pooling", POOLS)
+    @pytest.mark.parametrize("pooling", ["avg", slow("max"), "flatten"])
     @pytest.mark.parametrize("family", [family for family in CONVOLUTIONAL if family != "convnext"])
     def test_of_the_features(self, family, pooling):
         options = {"input_shape": (32, 32, 3), "classes": 0}
@@ -89,11 +90,10 @@ class TestPooling:
             architectures.create(TINY[family], pooling="max")
 
 
-# The networks for large images: each day one of each family.
-NETWORKS = {architectures.family(arch): arch for arch in sorted(DAILY, reverse=True)}
+# The networks for large images: each day few, with stems and units of several kinds.
 every_network = pytest.mark.parametrize(
     "arch",
-    [arch if arch in NETWORKS.values() else pytest.param(arch, marks=pytest.mark.slow) for arch in sorted(LARGE)],
+    daily(sorted(LARGE), {"resnet18", "vgg16_bn", "mobilenet_v2_035", "efficientnet_b0"}),
 )
 
 

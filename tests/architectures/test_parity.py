@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import architectures
+from tests.support.marks import daily
 from tests.support.models import predict
-from tests.support.networks import SLOW
 from tests.support.weights import images, scramble
 
 
@@ -26,7 +26,9 @@ ROWS = [arch for arch in architectures.names() if architectures.variant(arch).ke
 # One row for each function of keras.applications, some of which make several by a width or a switch.
 CONSTRUCTORS = list({constructor(arch): arch for arch in reversed(ROWS)}.values())[::-1]
 # What is compared every day at further sizes and numbers of channels too.
-QUICK = {"mobilenet", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"}
+QUICK = {"mobilenet", "efficientnet_b0"}
+# And at a small size.
+SMALL = QUICK | {"mobilenet_025", "mobilenet_v2_035", "mobilenet_v3_small", "resnet50"}
 TOLERANCE = 1e-4
 
 
@@ -69,7 +71,7 @@ def small(arch, channels=3):
     return (*((75, 75) if "inception" in arch or arch == "xception" else (64, 64)), channels)
 
 
-@pytest.mark.parametrize("arch", [pytest.param(x, marks=pytest.mark.slow) if x in SLOW else x for x in ROWS])
+@pytest.mark.parametrize("arch", daily(ROWS, SMALL))
 def test_logits_and_features(arch):
     make, shape = maker(arch), small(arch)
     theirs = make(input_shape=shape, classes=7, classifier_activation=None)
@@ -85,10 +87,6 @@ def test_logits_and_features(arch):
     compare(features, headless, shape)
 
 
-def rows(arches, daily):
-    return [arch if arch in daily else pytest.param(arch, marks=pytest.mark.slow) for arch in arches]
-
-
 def test_each_function_of_keras_has_a_row():
     apps = keras.applications
     functions = {name for name in dir(apps) if inspect.isfunction(getattr(apps, name))}
@@ -96,7 +94,7 @@ def test_each_function_of_keras_has_a_row():
     assert len(CONSTRUCTORS) == len(functions) >= 40
 
 
-@pytest.mark.parametrize("arch", rows(CONSTRUCTORS, QUICK))
+@pytest.mark.parametrize("arch", daily(CONSTRUCTORS, QUICK))
 def test_logits_at_the_default_size(arch):
     shape = architectures.variant(arch).input_shape
     theirs = maker(arch)(classifier_activation=None)
@@ -108,7 +106,7 @@ def test_logits_at_the_default_size(arch):
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-@pytest.mark.parametrize("arch", rows(CONSTRUCTORS, QUICK))
+@pytest.mark.parametrize("arch", daily(CONSTRUCTORS, QUICK))
 def test_features_of_other_sizes_and_channels(arch, channels):
     # Sides that no stride divides, each another.
     shape = (107, 90, channels)

@@ -12,6 +12,7 @@ import architectures
 import kblocks as kb
 from architectures import registry
 from architectures.common.family import Family, shapes
+from tests.support.marks import slow
 from tests.support.models import predict
 from tests.support.process import ROOT, python
 
@@ -357,7 +358,7 @@ class TestSizes:
         assert str(error.value).startswith(f"{arch} can't be built for inputs of {sentence}")
         assert "\n" not in str(error.value)
 
-    @pytest.mark.parametrize("arch", ["resnet18", "resnet50_v2", "googlenet"])
+    @pytest.mark.parametrize("arch", ["resnet18", slow("resnet50_v2"), slow("googlenet")])
     def test_what_is_above_the_small_ones_needs_no_stem(self, arch):
         ends = {shape: architectures.create(arch, input_shape=shape, classes=0).output_shape[1:3] for shape in ODD}
         assert ends == {(48, 48, 3): (2, 2), (63, 90, 3): (2, 3)}
@@ -387,14 +388,22 @@ class TestSizes:
     @pytest.mark.parametrize("input_shape", [MNIST, CIFAR], ids=["mnist", "cifar"])
     @pytest.mark.parametrize(
         "arch",
-        ["mlp_784_64_10", "lenet5", "lenet", "resnet20", "resnet20_projection", "googlenet_cifar", "siamese_resnet20"],
+        [
+            "mlp_784_64_10",
+            "lenet5",
+            "lenet",
+            "resnet20",
+            slow("resnet20_projection"),
+            slow("googlenet_cifar"),
+            slow("siamese_resnet20"),
+        ],
     )
     def test_small_networks_at_small_sizes(self, arch, input_shape):
         inputs = len(architectures.variant(arch).input_shapes)
         model = architectures.create(arch, input_shape=input_shape if inputs == 1 else (input_shape,) * inputs)
         assert model.output_shape == (None, architectures.variant(arch).classes)
 
-    @pytest.mark.parametrize("arch", ["resnet_tiny", "resnet20_projection", "googlenet_tiny"])
+    @pytest.mark.parametrize("arch", ["resnet_tiny", slow("resnet20_projection"), "googlenet_tiny"])
     def test_unknown_sizes(self, arch):
         model = architectures.create(arch, input_shape=(None, None, 3))
         for size in (16, 21):
@@ -408,7 +417,7 @@ class TestSizes:
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 class TestWeights:
     @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
-    @pytest.mark.parametrize("form", [str, Path])
+    @pytest.mark.parametrize("form", [str, slow(Path)])
     @pytest.mark.parametrize("arch", ["lenet_tiny", "resnet_tiny", "siamese_tiny", "shared_dense_tiny"])
     def test_a_file_of_the_same_network(self, arch, form, ending, tmp_path):
         saved = architectures.create(arch)
@@ -452,8 +461,8 @@ class TestWeights:
             ("lenet_tiny", "resnet_tiny"),
             ("resnet_tiny", "lenet_tiny"),
             ("lenet_tiny", "lenet"),
-            ("resnet20", "resnet_tiny"),
-            ("resnet20_projection", "resnet20"),
+            slow("resnet20", "resnet_tiny"),
+            slow("resnet20_projection", "resnet20"),
             ("mlp_tiny", "mlp_784_64_10"),
         ],
     )

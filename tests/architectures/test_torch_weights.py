@@ -12,6 +12,7 @@ import architectures
 import kblocks as kb
 from architectures import efficientnet
 from architectures.registry import FAMILIES
+from tests.support.marks import slow
 from tests.support.models import predict
 from tests.support.torch_networks import assert_equal_outputs, library, randomised
 from tests.support.weights import images, randomise
@@ -24,10 +25,6 @@ SWISH_3 = replace(efficientnet.STYLE, padding="symmetric")
 V1_5 = {"unit": kb.residual.bottleneck}
 FAMILY = {family.name: family for family in FAMILIES}
 EFFICIENTNET_TINY = architectures.variant("efficientnet_tiny").spec
-
-
-def slow(*values):
-    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def assert_parity(arch, net, source, shape=SHAPE, **overrides):

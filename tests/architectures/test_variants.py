@@ -14,15 +14,12 @@ import architectures
 import kblocks as kb
 from kblocks.graph import features, profile
 from tests.support import pinned
-from tests.support.networks import FAMILIES, LARGE, LIGHT, SLOW
+from tests.support.marks import daily
+from tests.support.networks import DAILY, FAMILIES, LARGE, LIGHT
 
 ROWS = architectures.names()
 # By their source, not by name: one network is called tiny by its authors.
 TINY = [name for name in ROWS if architectures.variant(name).source == "for tests"]
-
-
-def rows(names, slow=()):
-    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +28,7 @@ def model(request):
     return architectures.create(request.param)
 
 
-every_row = pytest.mark.parametrize("model", rows(ROWS, SLOW), indirect=True, scope="module")
+every_row = pytest.mark.parametrize("model", daily(ROWS, DAILY), indirect=True, scope="module")
 
 
 @every_row
@@ -241,7 +238,7 @@ def test_shapes_by_layer_name(arch):
     assert found == SHAPES[arch]
 
 
-@pytest.mark.parametrize("arch", rows(ROWS, set(ROWS) - LIGHT))
+@pytest.mark.parametrize("arch", daily(ROWS, LIGHT))
 def test_built_twice_the_same_names(arch):
     first, second = architectures.create(arch), architectures.create(arch)
     assert [op.name for op in first.layers] == [op.name for op in second.layers]

@@ -15,6 +15,7 @@ import kblocks as kb
 from architectures import lenet, resnet
 from architectures.weights import names, porting
 from architectures.weights.preprocessing import MEANS_AND_VARIANCES, preprocess
+from tests.support.marks import daily, slow
 from tests.support.models import predict
 from tests.support.weights import randomise
 
@@ -23,7 +24,7 @@ SHAPE = (64, 64, 3)
 OF_EACH_FAMILY = {
     architectures.family(arch): arch for arch in reversed(architectures.names()) if architectures.variant(arch).keras
 }.values()
-QUICK = {"mobilenet", "mobilenet_v2", "mobilenet_v3_small"}
+QUICK = {"mobilenet"}
 # Hidden layers of the head are fixed to an input size, or there for another.
 HIDDEN = {"vgg16"}
 LENET = lenet.VARIANTS["lenet"].spec
@@ -249,9 +250,7 @@ class TestFiles:
         assert_equal(architectures.create("resnet_tiny", weights=tmp_path / "model.weights.h5", classes=classes), saved)
 
     @pytest.mark.parametrize("top", [True, False])
-    @pytest.mark.parametrize(
-        "arch", [arch if arch in QUICK else pytest.param(arch, marks=pytest.mark.slow) for arch in OF_EACH_FAMILY]
-    )
+    @pytest.mark.parametrize("arch", daily(OF_EACH_FAMILY, QUICK))
     def test_a_download_of_keras_applications(self, arch, top, tmp_path):
         if arch == "nasnet_mobile" and keras.backend.backend() == "torch":
             pytest.skip("keras.applications has no NASNetMobile on PyTorch")
@@ -323,9 +322,9 @@ class TestFiles:
             ("resnet20", "resnet32", "without a counterpart in `resnet20`: stage1_unit4_conv1, .* and 21 more"),
             ("resnet20", "resnet20_projection", "without a counterpart in `resnet20`: stage2_unit1_shortcut"),
             ("vgg16", "vgg19", "without a counterpart in `vgg16`: stage3_conv4, stage4_conv4, stage5_conv4"),
-            ("resnet50", "resnet101", "without a counterpart in `resnet50`: stage3_unit7_conv1"),
-            ("resnet50", "resnet50_v1_5", "stage2_unit1_conv2 of `resnet50` has stride 1; got one of stride 2"),
-            ("resnet50_v1_5", "resnet50", "stage2_unit1_conv2 of `resnet50_v1_5` has stride 2; got one of stride 1"),
+            slow("resnet50", "resnet101", "without a counterpart in `resnet50`: stage3_unit7_conv1"),
+            slow("resnet50", "resnet50_v1_5", "stage2_unit1_conv2 of `resnet50` has stride 1; got one of stride 2"),
+            slow("resnet50_v1_5", "resnet50", "stage2_unit1_conv2 of `.*` has stride 2; got one of stride 1"),
         ],
     )
     def test_a_larger_network_or_one_of_other_strides(self, arch, other, cause, tmp_path):
@@ -362,7 +361,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("ending", [".h5", ".keras"])
     @pytest.mark.parametrize(
-        ("arch", "head"), [("vgg16", ["hidden_dense1", "logits"]), ("mobilenet_v3_small", ["head_dense", "logits"])]
+        ("arch", "head"), [("vgg16", ["hidden_dense1", "logits"]), slow("mobilenet_v3_small", ["head_dense", "logits"])]
     )
     def test_features_below_a_head_with_hidden_layers(self, arch, head, ending, tmp_path):
         options = {"input_shape": (32, 32, 3)} | (
@@ -486,7 +485,7 @@ class TestFiles:
             ):
                 architectures.create("mobilenet_025", weights=path, **options)
 
-    @pytest.mark.parametrize("classes", [5, 7, 0])
+    @pytest.mark.parametrize("classes", [slow(5), 7, slow(0)])
     def test_a_file_of_keras_applications_of_any_number_of_classes(self, classes, tmp_path):
         theirs = randomise(keras.applications.MobileNet(weights=None, alpha=0.25, classes=5, input_shape=(32, 32, 3)))
         path = save(theirs, tmp_path / "model.h5")
@@ -505,11 +504,11 @@ class TestFiles:
             ("mobilenet_tiny", {"pooling": "flatten"}, {"classes": 0}, []),
             ("vgg_tiny", {}, {"pooling": "max", "classes": 0}, []),
             ("vgg_tiny", {"pooling": "max"}, {"classes": 0}, []),
-            ("googlenet_tiny", {"auxiliary": True}, {}, []),
-            ("googlenet_tiny", {"auxiliary": True}, {"classes": 0}, []),
+            slow("googlenet_tiny", {"auxiliary": True}, {}, []),
+            slow("googlenet_tiny", {"auxiliary": True}, {"classes": 0}, []),
             ("googlenet_tiny", {"auxiliary": True}, {"classes": 3, "pooling": "flatten"}, ["logits"]),
-            ("googlenet_tiny", {}, {"auxiliary": True}, []),
-            ("googlenet_tiny", {}, {"auxiliary": True, "classes": 3}, ["logits"]),
+            slow("googlenet_tiny", {}, {"auxiliary": True}, []),
+            slow("googlenet_tiny", {}, {"auxiliary": True, "classes": 3}, ["logits"]),
             ("googlenet_tiny", {"classes": 0}, {"auxiliary": True, "classes": 3}, []),
             ("lenet_tiny", {}, {"classes": 0}, []),
         ],
@@ -691,7 +690,7 @@ class TestRescalingOfKeras:
     def images(self):
         return np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
 
-    @pytest.mark.parametrize("included", [True, False])
+    @pytest.mark.parametrize("included", [True, slow(False)])
     def test_it_is_kept_where_it_is_included(self, included, tmp_path):
         theirs = randomise(
             keras.applications.MobileNetV3Small(

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import records
 from benchmarks.measure import stats
 from benchmarks.reporting import plots, summary
+from tests.support.marks import slow
 from tests.support.process import ROOT
 from tests.support.records import failed, large_set, record, trained
 
@@ -148,7 +149,7 @@ def test_labels_are_joined_to_their_points(drawn):
     assert ends == {round(text.xy[1], 6) for text in axes.texts}
 
 
-@pytest.mark.parametrize(("first", "second"), [(300.0, 310.0), (3.0, 3.0), (0.21, 0.22), (99.0, 3e6)])
+@pytest.mark.parametrize(("first", "second"), [slow(300.0, 310.0), (3.0, 3.0), slow(0.21, 0.22), (99.0, 3e6)])
 def test_a_scale_has_labels_without_exponents_around_all_points(drawn, first, second):
     _, figures = drawn(record(first), record(second, arch="lenet"))
     axis = figures["parameters"].axes[0].xaxis
@@ -201,6 +202,7 @@ def test_blocks_outside_the_plot_are_arrows_at_the_edge(drawn):
     assert 0.95 < right.get_xlim()[0] < right.get_xlim()[1] < 1.05
 
 
+@pytest.mark.slow
 def test_many_step_times_go_on_pages_without_losing_a_row(large):
     made, figures = large
     pages = [figure for name, figure in figures.items() if name.startswith("step_times")]
@@ -322,12 +324,14 @@ def no_text_covers_another(figures):
         assert not overlapping(figure), name
 
 
+@pytest.mark.slow
 def test_no_text_covers_another_in_a_large_set(large):
     _, figures = large
     assert len(figures) > 6
     no_text_covers_another(figures)
 
 
+@pytest.mark.slow
 def test_long_names_leave_room_for_the_axes(large):
     _, figures = large
     for figure in figures.values():

@@ -15,8 +15,7 @@ if keras.backend.backend() != "tensorflow":
 
 from benchmarks.engines import fused_norm  # noqa: E402 - it imports TensorFlow
 from benchmarks.engines.replay import replay  # noqa: E402
-
-TINY = architectures.names("*_tiny")
+from tests.support.networks import TINY  # noqa: E402
 
 
 def own(operation, *args, **kwargs):
@@ -57,7 +56,7 @@ def graph_of_ops():
 
 
 CASES = {
-    **{name: partial(architectures.create, name) for name in TINY},
+    **{name: partial(architectures.create, name) for name in TINY.values()},
     "auxiliary": partial(
         architectures.create, "googlenet_tiny", auxiliary=True, stages=(((4, (2, 4), (2, 4), 4),),) * 2
     ),
