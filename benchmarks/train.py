@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)
 flags.DEFINE_integer("epochs", 1, "Passes over the training images.", lower_bound=1)
+flags.DEFINE_integer("steps", None, "Number of steps, in place of --epochs.", lower_bound=1)
 flags.DEFINE_string("save", None, "A .keras file for the trained network, which takes images of 0 to 255.")
 
 
 def main() -> None:
     """Trains, scores, prints a table, writes the record and the network."""
     start = time.perf_counter()
+    if FLAGS.steps is not None and FLAGS["epochs"].present:
+        raise UsageError("--steps and --epochs are two lengths of one run: pass one of them")
     settings = options.read(batch_size=options.batch_size(FLAGS.batch_size))
     path = FLAGS.save and os.path.expanduser(FLAGS.save)
     if path is not None:
@@ -43,30 +46,34 @@ def main() -> None:
     from benchmarks.cli import job as jobs
     from benchmarks.measure import training
 
-    job = jobs.create(settings, arch="lenet", dataset="mnist", epochs=FLAGS.epochs)
+    length = {"epochs": FLAGS.epochs} if FLAGS.steps is None else {"steps": FLAGS.steps}
+    job = jobs.create(settings, arch="lenet", dataset="mnist", **length)
+    per_epoch = job.engine.steps_per_epoch
+    steps = FLAGS.steps or FLAGS.epochs * per_epoch
     console.say(
         f"{job.network} on {job.dataset}: {job.profile.trainable_params:,} trainable parameters, "
         f"{job.task.count:,} training examples, batches of {job.batch_size}"
     )
-    with console.progress("training", FLAGS.epochs * job.engine.steps_per_epoch) as advance:
-        trained = training.train(job.engine, FLAGS.epochs, advance)
+    with console.progress("training", steps) as advance:
+        trained = training.train(job.engine, steps, advance)
     metric, score = job.task.metric, job.task.score(job.model, max(job.batch_size, 256))
     record = {
         **job.record("train"),
         "status": "ok",
-        "epochs": FLAGS.epochs,
-        "steps": trained.steps,
-        "images_per_second": trained.steps * job.batch_size / trained.seconds,
+        "epochs": FLAGS.epochs if FLAGS.steps is None else steps / per_epoch,
+        "steps": steps,
+        "images_per_second": steps * job.batch_size / trained.seconds,
         "train_seconds": trained.seconds,
         "compile_seconds": trained.compile_seconds,
         "total_seconds": time.perf_counter() - start,
+        "first_loss": trained.first_loss,
         "final_loss": trained.loss,
         f"test_{metric}": score,
     }
     rows = {
         "parameters": f"{job.profile.trainable_params:,}",
         "multiply-adds per image": f"{job.profile.macs:,}",
-        "epochs": FLAGS.epochs,
+        "epochs": f"{record['epochs']:.4g}",
         "training time": f"{trained.seconds:.1f} s",
         "compilation": f"{trained.compile_seconds:.1f} s",
         "throughput": f"{record['images_per_second']:,.0f} images/s",

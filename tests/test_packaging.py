@@ -104,7 +104,7 @@ def test_wheel_holds_the_two_packages_and_nothing_else(config, tmp_path):
         for package in ("kblocks", "architectures")
         for path in (ROOT / package).rglob("*.py")
     }
-    assert held == sources | {"kblocks/py.typed", "architectures/py.typed"}
+    assert held == sources | {"kblocks/py.typed", "architectures/py.typed", "architectures/facts.json"}
 
 
 @pytest.fixture

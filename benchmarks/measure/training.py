@@ -1,4 +1,4 @@
-"""Trains a network by its engine for a number of epochs."""
+"""Trains a network by its engine for a number of steps."""
 
 import math
 import time
@@ -20,21 +20,23 @@ class Trained:
         steps: number of steps.
         seconds: their duration; without compilation.
         compile_seconds: duration of the compilation.
+        first_loss: loss of the first step; `None` of an engine that runs whole epochs.
         loss: mean loss of the last `engine.block` steps, however many of them ran at a time.
     """
 
     steps: int
     seconds: float
     compile_seconds: float
+    first_loss: float | None
     loss: float
 
 
-def train(engine: Engine, epochs: int, advance: Callable[[int, str], None] = lambda steps, note: None) -> Trained:
-    """Runs all steps of `epochs` epochs and copies the trained values into the model.
+def train(engine: Engine, total: int, advance: Callable[[int, str], None] = lambda steps, note: None) -> Trained:
+    """Runs `total` steps and copies the trained values into the model.
 
     Args:
         engine: as `engines.create` returns it.
-        epochs: passes over the training examples; what an epoch has beyond whole batches is dropped.
+        total: number of steps; an epoch has `engine.steps_per_epoch`.
         advance: `advance(steps, note)`, for a progress bar.
 
     Raises:
@@ -42,9 +44,9 @@ def train(engine: Engine, epochs: int, advance: Callable[[int, str], None] = lam
         KeyboardInterrupt: the user interrupted it; the message says how far it got.
     """
     per_epoch = engine.steps_per_epoch
-    total, done, seconds, pace = epochs * per_epoch, 0, 0.0, 1
-    last = total - min(engine.block, per_epoch)  # where the last block begins
-    final = 0.0
+    done, seconds, pace = 0, 0.0, 1
+    last = total - min(engine.block, per_epoch, total)  # where the last block begins
+    final, first = 0.0, None
     try:
         compile_seconds = engine.warm_up()
         while done < total:
@@ -61,6 +63,7 @@ def train(engine: Engine, epochs: int, advance: Callable[[int, str], None] = lam
                     f"the loss became {loss} between steps {done} and {done + count}; nothing was written "
                     "(a smaller --learning_rate may help)"
                 )
+            first = loss if done == 0 and count == 1 else first
             final += loss * count if done >= last else 0.0
             done += count
             rate = done * engine.batch_size / seconds
@@ -70,4 +73,6 @@ def train(engine: Engine, epochs: int, advance: Callable[[int, str], None] = lam
             f"after {done:,} of {total:,} steps: neither the network nor a record was written"
         ) from None
     engine.sync()
-    return Trained(steps=total, seconds=seconds, compile_seconds=compile_seconds, loss=final / (total - last))
+    return Trained(
+        steps=total, seconds=seconds, compile_seconds=compile_seconds, first_loss=first, loss=final / (total - last)
+    )

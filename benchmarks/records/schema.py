@@ -219,12 +219,13 @@ EVERY = (
     Field("environment", SCRIPTS, ALWAYS, mapping, "see below"),
 )
 TRAINED = (
-    Field("epochs", TRAIN, IF_OK, count, "passes over the training images", TRAINING),
+    Field("epochs", TRAIN, IF_OK, positive, "passes over the training images", TRAINING),
     Field("steps", TRAIN, OPTIONAL, count, "training steps"),
     Field("images_per_second", TRAIN, IF_OK, positive, "all images over the time of all training steps"),
     Field("train_seconds", TRAIN, IF_OK, positive, "time of the training steps, without compilation"),
     Field("compile_seconds", TRAIN, OPTIONAL, size, "time of compilation"),
     Field("total_seconds", TRAIN, OPTIONAL, size, "time of the whole script, without its imports"),
+    Field("first_loss", TRAIN, OPTIONAL, number, "loss of the first step; `null` with `--input=fit`"),
     Field("final_loss", TRAIN, OPTIONAL, number, "mean loss of the last block of steps"),
     Field("test_accuracy", TRAIN, OPTIONAL, size, "accuracy on the test images"),
     Field("test_pair_accuracy", TRAIN, OPTIONAL, size, "accuracy on pairs of test images, in place of `test_accuracy`"),

@@ -88,7 +88,7 @@ def trained(row: Row) -> str:
     epochs = row.settings["epochs"]
     if epochs is None or not row.is_ok:
         return ""
-    return f"{epochs} epoch{'s' * (epochs > 1)}, {row.known('train_seconds'):,.0f} s"
+    return f"{epochs:.3g} epoch{'s' * (epochs > 1)}, {row.known('train_seconds'):,.0f} s"
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -63,3 +63,13 @@ def table(title: str, rows: Mapping[str, Any]) -> None:
     for row in rows.items():
         grid.add_row(*map(str, row))
     console.print(grid)
+
+
+def grid(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table with headings; all columns but the first are numbers."""
+    made = Table(title=title, title_justify="left")
+    for i, heading in enumerate(headings):
+        made.add_column(heading, justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    console.print(made)

@@ -1,5 +1,6 @@
 """`create`, `names`, `variant`, `family` and the table that `python -m architectures` prints."""
 
+import json
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 
 import architectures
 import kblocks as kb
-from architectures import registry
+from architectures import facts, registry
+from architectures.__main__ import KEYS, main
 from architectures.common.family import Family, shapes
-from tests.support.marks import slow
+from tests.support.marks import daily, slow
 from tests.support.models import predict
+from tests.support.networks import TINY
 from tests.support.process import ROOT, python
 
 FAMILIES = [family.name for family in registry.FAMILIES]
@@ -495,47 +498,72 @@ class TestTable:
             if len(cells) > 2:
                 rows[cells[1]] = cells[2:-1]
         assert list(rows) == architectures.names()
-        for arch, (family, shape, classes, params, macs, source) in rows.items():
+        for arch, (family, shape, classes, params, macs, layers, smallest, errors, source) in rows.items():
             row = architectures.variant(arch)
+            known = facts.read()[arch]
+            assert (layers, smallest) == (
+                f"{known['layers']:,}",
+                "×".join(2 * [str(known["smallest"] or "")]).strip("×"),
+            )
+            assert errors == ", ".join(f"{data} {error:g} %" for data, error in row.errors.items())
             assert family == architectures.family(arch)
             assert shape.replace("×", "").replace(", ", "") == "".join(str(n) for s in row.input_shapes for n in s)
             assert (classes, params, macs) == (f"{row.classes:,}", f"{row.params:,}", f"{row.macs:,}")
             assert source == "; ".join(filter(None, (row.source, row.departures)))
 
     def test_a_pattern(self, capsys):
-        from architectures.__main__ import main
-
         assert main(["lenet*"]) == 0
         lines = capsys.readouterr().out.splitlines()
         found = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
         assert found == ["lenet5", "lenet", "lenet_tiny"]
 
-    def test_nothing_found(self):
-        process = command("zzz*")
-        assert process.returncode == 1
-        assert process.stdout == ""
-        assert (
-            process.stderr.splitlines()[-1]
-            == "usage: python -m architectures [PATTERN]; no architecture matches 'zzz*'"
-        )
+    def test_one_shape_sorted_as_json(self, capsys):
+        assert main(["--input_shape=32,32,3", "--sort=params", "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert {tuple(row["input_shapes"][0]) for row in rows} == {(32, 32, 3)}
+        params = [row["params"] for row in rows]
+        assert params == sorted(params)
+        (row,) = [row for row in rows if row["name"] == "resnet20"]
+        assert (row["family"], row["classes"], row["macs"], row["layers"]) == ("resnet", 10, 40_551_040, 73)
 
-    def test_a_near_miss_and_help(self, capsys):
-        from architectures.__main__ import main
+    @pytest.mark.parametrize("key", KEYS)
+    def test_what_has_no_value_is_last(self, key, capsys):
+        assert main([f"--sort={key}", "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert len(rows) == len(architectures.names())
+        has_value = [bool(row["errors"]) if key == "error" else row[key] is not None for row in rows]
+        assert has_value == sorted(has_value, reverse=True)
 
-        assert main(["ResNet20"]) == 1
-        assert "(the closest are resnet20" in capsys.readouterr().err
-        assert main(["--help"]) == main(["-h"]) == 0
-        assert capsys.readouterr().out.count("usage: python -m architectures [PATTERN]: prints") == 2
+    def test_help(self, capsys):
+        with pytest.raises(SystemExit) as end:
+            main(["--help"])
+        assert end.value.code == 0
+        assert "--input_shape HEIGHT,WIDTH,CHANNELS" in capsys.readouterr().out
 
-    @pytest.mark.parametrize("arguments", [["zzz*"], ["lenet", "resnet20"], ["--hlep"]], ids=" ".join)
-    def test_what_it_does_not_understand_is_one_line(self, arguments, capsys):
-        from architectures.__main__ import main
-
-        assert main(arguments) == 1
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["zzz*"], "no architecture matches 'zzz*'"),
+            (["ResNet20"], "no architecture matches 'ResNet20' (the closest are resnet20"),
+            (["lenet", "resnet20"], "unrecognized arguments: resnet20"),
+            (["--hlep"], "unrecognized arguments: --hlep"),
+            (["--sort=size"], "invalid choice: 'size'"),
+            (["--input_shape=32,32"], "--input_shape must be that of a network, one of 8, 16,16,3"),
+            (["--input_shape=big"], "it must be positive integers, as 32,32,3; got 'big'"),
+        ],
+    )
+    def test_what_it_does_not_understand_is_one_line(self, arguments, message, capsys):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 1
         captured = capsys.readouterr()
         assert captured.out == ""
-        assert len(captured.err.splitlines()) == 1
-        assert " ".join(arguments) in captured.err
+        assert message in captured.err
+
+
+@pytest.mark.parametrize("arch", daily(architectures.names(), set(TINY.values()) | {"resnet20"}))
+def test_facts(arch):
+    assert facts.measure(arch) == facts.read()[arch]
 
 
 @pytest.mark.parametrize(

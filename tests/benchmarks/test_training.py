@@ -38,13 +38,13 @@ def test_the_loss_is_that_of_the_last_block_at_any_pace(monkeypatch, seconds):
     )
     monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
     # The losses of steps 16 to 19.
-    assert training.train(made, 2).loss == pytest.approx((16 + 17 + 18 + 19) / 4)
+    assert training.train(made, 20).loss == pytest.approx((16 + 17 + 18 + 19) / 4)
     assert sum(calls) == 20
 
 
 def test_blocks_end_with_the_epoch():
     made, shown = engine(lambda done: 1 / done), []
-    trained = training.train(made, 3, lambda steps, note: shown.append((steps, note)))
+    trained = training.train(made, 30, lambda steps, note: shown.append((steps, note)))
     *calls, last = made.calls
     assert last == "sync"
     assert (trained.steps, sum(calls), trained.compile_seconds) == (30, 30, 1.5)
@@ -56,13 +56,13 @@ def test_blocks_end_with_the_epoch():
 
 def test_an_engine_of_whole_epochs_is_called_once_per_epoch():
     made = engine(lambda done: 1.0, whole_epochs=True)
-    training.train(made, 3)
+    training.train(made, 30)
     assert made.calls == [10, 10, 10, "sync"]
 
 
 def test_a_loss_that_is_not_finite_ends_the_training():
     with pytest.raises(UsageError, match=r"the loss became inf between steps 0 and 1; .*--learning_rate"):
-        training.train(engine(lambda done: float("inf")), 3)
+        training.train(engine(lambda done: float("inf")), 30)
 
 
 def test_an_interrupt_says_how_far_it_got():
@@ -72,4 +72,17 @@ def test_an_interrupt_says_how_far_it_got():
         return 1.0
 
     with pytest.raises(KeyboardInterrupt, match=r"after 10 of 30 steps: neither the network nor a record was written"):
-        training.train(engine(run, whole_epochs=True), 3)
+        training.train(engine(run, whole_epochs=True), 30)
+
+
+@pytest.mark.parametrize(("whole_epochs", "first"), [(False, 1.0), (True, None)])
+def test_the_first_loss_is_that_of_the_first_step(whole_epochs, first):
+    made = engine(lambda done: 1 / done, whole_epochs=whole_epochs)
+    assert training.train(made, 10).first_loss == first
+
+
+def test_fewer_steps_than_a_block():
+    made = engine(lambda done: 1 / done)
+    trained = training.train(made, 2)
+    assert (trained.steps, sum(made.calls[:-1]), made.calls[-1]) == (2, 2, "sync")
+    assert trained.loss == pytest.approx((1 + 1 / 2) / 2)

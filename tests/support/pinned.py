@@ -1,4 +1,6 @@
-"""The order and shapes of each row's weights, pinned: weight files pair weights by order, so a reordered branch would
+"""What is known of each row by building it.
+
+The order and shapes of each row's weights, pinned: weight files pair weights by order, so a reordered branch would
 silently permute them.
 
     python -m tests.support.pinned [PATTERN]
@@ -10,11 +12,13 @@ done only if their files may break.
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 
 import architectures
+from architectures import facts
 
 PATH = Path(__file__).with_name("weights.json")
 
@@ -30,10 +34,19 @@ def read() -> dict[str, str]:
     return json.loads(PATH.read_text(encoding="utf-8"))
 
 
+def write(path: Path, known: dict, again: set[str], make: Callable[[str], object]) -> None:
+    """Makes what is missing or to be made again; the file is complete after each, so that it can be interrupted."""
+    found = {arch: known[arch] for arch in architectures.names() if arch in known and arch not in again}
+    for arch in architectures.names():
+        if arch not in found:
+            found[arch] = make(arch)
+            ordered = {name: found[name] for name in architectures.names() if name in found}
+            lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in ordered.items())
+            path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+            keras.backend.clear_session(free_memory=False)
+
+
 if __name__ == "__main__":
-    pinned, again = read(), set(architectures.names(sys.argv[1])) if sys.argv[1:] else set()
-    found = {
-        arch: digest(architectures.create(arch)) if arch in again or arch not in pinned else pinned[arch]
-        for arch in architectures.names()
-    }
-    PATH.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    chosen = set(architectures.names(sys.argv[1])) if sys.argv[1:] else set()
+    write(PATH, read(), chosen, lambda arch: digest(architectures.create(arch)))
+    write(facts.PATH, facts.read() if facts.PATH.exists() else {}, chosen, facts.measure)

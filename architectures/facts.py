@@ -1,0 +1,48 @@
+"""What only building a network tells: its number of layers and the smallest square image that it takes.
+
+`facts.json` holds both for every row, so that tables need not build them.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+
+from architectures.registry import create, variant
+
+PATH = Path(__file__).with_suffix(".json")
+
+Facts = dict[str, dict[str, int | None]]
+
+
+@cache
+def read() -> Facts:
+    """The facts of each architecture, by name: `layers`, and `smallest`, `None` where the inputs are vectors."""
+    facts: Facts = json.loads(PATH.read_text(encoding="utf-8"))
+    return facts
+
+
+def measure(arch: str) -> dict[str, int | None]:
+    """The same of one architecture, which is built for that at several sizes."""
+    return {"layers": len(create(arch).layers), "smallest": smallest(arch)}
+
+
+def smallest(arch: str) -> int | None:
+    """The side of the smallest square image that an architecture takes as it is; `None` where inputs are vectors."""
+    shapes = variant(arch).input_shapes
+    if any(len(shape) != 3 for shape in shapes):
+        return None
+
+    def fits(side: int) -> bool:
+        sizes = tuple((side, side, shape[-1]) for shape in shapes)
+        try:
+            create(arch, input_shape=sizes if len(sizes) > 1 else sizes[0], classes=2)
+        except ValueError:
+            return False
+        return True
+
+    # All sizes from the smallest on are taken, so that it is found by halving.
+    low, high = 1, shapes[0][0] or 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+    return low
