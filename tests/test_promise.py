@@ -20,6 +20,7 @@ import kblocks as kb
 from architectures import lenet, resnet, siamese
 from kblocks.graph import profile
 from kblocks.residual import preact_basic
+from tests.support.marks import daily
 from tests.support.models import ALLOWED_OPS, CUSTOM, is_stock, operations, predict, strangers
 from tests.support.networks import FAMILIES, LIGHT, OF_IMAGES, TINY
 from tests.support.process import ROOT, python
@@ -238,7 +239,9 @@ def without_ops() -> keras.Model:
     return keras.Model(inputs, outputs, name="without_ops")
 
 
-SLOW = set(architectures.names()) - LIGHT
+# Two networks of one family in a graph: daily of families with all that could be shared by mistake.
+TWINS = [f"{family}_twins" for family in ("mlp", "resnet", "nasnet", "siamese")]
+SLOW = (set(architectures.names()) - LIGHT) | {f"{family}_twins" for family in FAMILIES}.difference(TWINS)
 
 MODELS = {name: of_row(name) for name in architectures.names()} | {
     "drop_path": of_row("resnet_tiny", drop_path=0.5, dropout=0.5),
@@ -433,7 +436,7 @@ def test_models_in_one_graph_have_weights_of_their_own():
     assert len({id(weight) for weight in model.weights}) == sum(len(member.weights) for member in members)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", daily(FAMILIES, [name.removesuffix("_twins") for name in TWINS]))
 def test_two_of_one_architecture_have_weights_of_their_own(family):
     keras.utils.set_random_seed(1)
     model = MODELS[f"{family}_twins"]()
@@ -511,7 +514,7 @@ class TestSiamese:
     "name",
     [
         *(*sorted(LIGHT), "drop_path", "preact", "gelu", "auxiliary"),
-        *(f"{family}_twins" for family in FAMILIES),
+        *TWINS,
         *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(SLOW)),
     ],
 )
