@@ -12,6 +12,7 @@ from keras import KerasTensor
 
 import kblocks as kb
 from architectures import (
+    convmixer,
     convnext,
     densenet,
     efficientnet,
@@ -20,6 +21,7 @@ from architectures import (
     inception_resnet,
     lenet,
     mlp,
+    mlp_mixer,
     mobilenet,
     mobilenet_v2,
     mobilenet_v3,
@@ -29,6 +31,7 @@ from architectures import (
     shared_dense,
     siamese,
     vgg,
+    vit,
     xception,
 )
 from architectures.common.family import Family, Shape, Variant, shapes
@@ -56,6 +59,9 @@ FAMILIES: tuple[Family, ...] = (
     nasnet.FAMILY,
     efficientnet.FAMILY,
     convnext.FAMILY,
+    vit.FAMILY,
+    mlp_mixer.FAMILY,
+    convmixer.FAMILY,
     siamese.FAMILY,
 )
 

@@ -24,6 +24,7 @@ from kblocks import (
     head,
     inception,
     inception_resnet,
+    mixer,
     mlp,
     mobile,
     naming,
@@ -35,10 +36,12 @@ from kblocks import (
     stem,
     style,
     tower,
+    transformer,
 )
-from kblocks.style import GELU_LN, PLAIN, RELU, RELU6_BN, RELU_BN, SWISH_BN, TANH, Style
+from kblocks.style import GELU_BN, GELU_LN, PLAIN, RELU, RELU6_BN, RELU_BN, SWISH_BN, TANH, Style
 
 __all__ = [
+    "GELU_BN",
     "GELU_LN",
     "PLAIN",
     "RELU",
@@ -58,6 +61,7 @@ __all__ = [
     "head",
     "inception",
     "inception_resnet",
+    "mixer",
     "mlp",
     "mobile",
     "naming",
@@ -69,4 +73,5 @@ __all__ = [
     "stem",
     "style",
     "tower",
+    "transformer",
 ]

@@ -20,6 +20,7 @@ __all__ = [
     "function",
     "functions",
     "joinable",
+    "known",
     "min_size",
     "model",
     "positive",
@@ -27,6 +28,7 @@ __all__ = [
     "rank",
     "takes",
     "tensors",
+    "unchanged",
     "widths",
 ]
 
@@ -52,6 +54,20 @@ def rank(x: Any, expected: int, argument: str = "x") -> None:
         raise ValueError(f"`{argument}` must have a known last dimension; got shape {tuple(shape)}")
     if expected > 3:
         channels_last()
+
+
+def known(x: Any, argument: str = "x") -> None:
+    """Raise unless all sizes of `x` but the batch are known."""
+    if None in x.shape[1:]:
+        raise ValueError(f"`{argument}` must have known sizes; got shape {tuple(x.shape)}")
+
+
+def unchanged(x: Any, filters: int, stride: int) -> None:
+    """Raise unless a unit of these arguments keeps the shape of the tokens `x`."""
+    if stride != 1:
+        raise ValueError(f"`stride` must be 1 for tokens, whose number stays; got {stride!r}")
+    if x.shape[-1] != filters:
+        raise ValueError(f"`filters` must be the channels of tokens; got {filters} for shape {tuple(x.shape)}")
 
 
 def channels_last() -> None:

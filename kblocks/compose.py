@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from numbers import Real
+from typing import Any
 
-from keras import KerasTensor, initializers, layers
+import numpy as np
+from keras import KerasTensor, layers
 
 from kblocks import check
 from kblocks.contracts import Block, Merge, Unit
-from kblocks.naming import scope
+from kblocks.naming import resolve, scope
 from kblocks.style import Style
 
 __all__ = [
@@ -18,6 +21,7 @@ __all__ = [
     "concat",
     "drop_path_schedule",
     "layer_scale",
+    "learned",
     "skip",
     "stage",
     "stochastic_depth",
@@ -303,16 +307,60 @@ def layer_scale(x: KerasTensor, initial: float, *, name: str | None = None) -> K
     if x.shape[-1] is None:
         raise ValueError(f"`x` must have a known last dimension; got shape {tuple(x.shape)}")
     part = scope(name, "layer_scaling")  # "layer_scale" is the name of a layer in Keras.
-    channels = x.shape[-1]
+    shape = (1,) * (len(x.shape) - 2) + (x.shape[-1],)
+    gamma = learned(x, shape, initializer={"class_name": "Constant", "config": {"value": initial}}, name=part("gamma"))
+    return layers.Multiply(name=part("out"))([x, gamma])
+
+
+def learned(
+    x: KerasTensor,
+    shape: Sequence[int],
+    *,
+    initializer: str | dict[str, Any] = "zeros",
+    values: np.ndarray | None = None,
+    name: str | None = None,
+) -> KerasTensor:
+    """A learned or constant array, the same for every example: a scale, a bias, a class token, a table of positions.
+
+    Args:
+        x: `(batch, …)`, of which only the batch size is used.
+        shape: shape of the array.
+        initializer: a name or configuration.
+        values: of a constant array, whose weights are not trainable; `None` for a learned one.
+        name: the array, flattened, is the kernel of the layer `name`; the output is that of `{name}_out`.
+
+    Returns:
+        `(batch, *shape)`.
+
+    Raises:
+        ValueError: `x` has no axis behind the batch, a size is not a positive integer, or `values` has another shape.
+        TypeError: `shape` is not a list or tuple.
+
+    >>> from keras import Input
+    >>> learned(Input((8, 8, 4)), (1, 16)).shape
+    (None, 1, 16)
+    """
+    check.tensors([x], "x")
+    if len(x.shape) < 2:
+        raise ValueError(f"`x` must have rank 2 or more (batch, …); got shape {tuple(x.shape)}")
+    if not isinstance(shape, list | tuple) or not shape:
+        raise TypeError(f"`shape` must be a list or tuple of sizes; got {shape!r}")
+    for size in shape:
+        check.positive(size, "shape")
+    name = resolve(name, "learned")
+    sizes = tuple(int(size) for size in shape)
+    if values is not None and np.shape(values) != sizes:
+        raise ValueError(f"`values` must have the shape {sizes}; got {np.shape(values)}")
     # A dense layer applied to ones is a learned vector. The ones are `0 · x + 1` of one value of each example, so that
     # nothing has to be computed for the others; as integers, which pass no gradient on to `x` and have no NaN.
-    one = layers.Flatten(name=part("flat"))(x)
-    one = layers.Reshape((-1, 1), name=part("values"))(one)
-    one = layers.AveragePooling1D(1, strides=BEYOND, name=part("first"))(one)
-    one = layers.Reshape((1,), name=part("value"))(one)
-    one = layers.Rescaling(0.0, offset=1.0, dtype="int16", name=part("one"))(one)
-    gamma = layers.Dense(
-        channels, use_bias=False, kernel_initializer=initializers.Constant(initial), name=part("gamma")
-    )(one)
-    gamma = layers.Reshape((1,) * (len(x.shape) - 2) + (channels,), name=part("reshape"))(gamma)
-    return layers.Multiply(name=part("out"))([x, gamma])
+    one = layers.Flatten(name=f"{name}_flat")(x)
+    one = layers.Reshape((-1, 1), name=f"{name}_values")(one)
+    one = layers.AveragePooling1D(1, strides=BEYOND, name=f"{name}_first")(one)
+    one = layers.Reshape((1,), name=f"{name}_value")(one)
+    one = layers.Rescaling(0.0, offset=1.0, dtype="int16", name=f"{name}_one")(one)
+    dense = layers.Dense(prod(sizes), use_bias=False, kernel_initializer=initializer, name=name)
+    vector = dense(one)
+    if values is not None:
+        dense.set_weights([np.reshape(values, (1, -1))])
+        dense.trainable = False
+    return layers.Reshape(sizes, name=f"{name}_out")(vector)

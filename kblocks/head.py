@@ -105,8 +105,7 @@ def auxiliary(
     check.rank(x, 4)
     check.fraction(dropout, "dropout")
     part = scope(name, "auxiliary")
-    if None in x.shape[1:3]:
-        raise ValueError(f"`x` must have known sizes; got shape {tuple(x.shape)}")
+    check.known(x)
     x = layers.AveragePooling2D(min(5, *x.shape[1:3]), strides=3, name=part("pool"))(x)
     x = conv_norm_act(x, 128, 1, style=style, name=part("conv"))
     x = global_pool(x, "flatten", name=part("flatten"))

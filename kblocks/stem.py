@@ -18,6 +18,7 @@ from kblocks.style import GELU_LN, RELU_BN, Style, activate, normalize
 __all__ = [
     "bare",
     "cifar",
+    "convmixer",
     "googlenet",
     "imagenet",
     "inception_v3",
@@ -256,6 +257,35 @@ def patchify(
     check.positive(size, "size")
     part = scope(name, "patchify_stem")
     return _linear(x, filters, size, stride=size, use_bias=True, style=style, part=part)
+
+
+def convmixer(
+    x: KerasTensor, filters: int, *, size: int = 7, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
+    """`norm(act(conv(x)))` with a stride of the kernel's size: one vector for each patch of the image.
+
+    Args:
+        size: height and width of a patch; incomplete patches are dropped.
+
+    Returns:
+        `(batch, height // size, width // size, filters)`.
+
+    Raises:
+        ValueError: `x` is smaller than a patch.
+
+    Source: Trockman and Kolter, "Patches Are All You Need?", 2022, arXiv 2201.09792, Figure 2.
+
+    >>> from keras import Input
+    >>> convmixer(Input((224, 224, 3)), 768).shape
+    (None, 32, 32, 768)
+    """
+    check.rank(x, 4)
+    check.positive(size, "size")
+    part = scope(name, "convmixer_stem")
+    valid = replace(style, padding="valid")
+    x = conv(x, filters, size, stride=size, use_bias=True, style=valid, name=part("conv"))
+    x = activate(x, style=style, name=part("act" if style.norm else "out"))
+    return normalize(x, style=style, name=part("out"))
 
 
 def nasnet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:

@@ -18,6 +18,7 @@ from kblocks.contracts import Block
 from kblocks.naming import resolve
 
 __all__ = [
+    "GELU_BN",
     "GELU_LN",
     "PLAIN",
     "RELU",
@@ -193,6 +194,7 @@ class Style:
 RELU_BN = Style()
 RELU6_BN = Style(activation=relu6)
 SWISH_BN = Style(activation=swish)
+GELU_BN = Style(activation=gelu)
 GELU_LN = Style(norm=layer_norm, activation=gelu, initializer="glorot_uniform")
 RELU = Style(norm=None)
 PLAIN = Style(norm=None, initializer="glorot_uniform")

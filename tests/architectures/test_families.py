@@ -90,23 +90,27 @@ class TestPooling:
             architectures.create(TINY[family], pooling="max")
 
 
-# The networks for large images: each day few, with stems and units of several kinds.
-every_network = pytest.mark.parametrize(
-    "arch",
-    daily(sorted(LARGE), {"resnet18", "vgg16_bn", "mobilenet_v2_035", "efficientnet_b0"}),
-)
+# The networks for large images: each day few, with stems and units of several kinds. Tokens are no images, and have no
+# stem; ConvMixer reduces no image of any size to 1×1.
+QUICK = {"resnet18", "vgg16_bn", "mobilenet_v2_035", "efficientnet_b0"}
+WITH_STEM = sorted(arch for arch in LARGE if FAMILIES[architectures.family(arch)].downsampling)
+REDUCING = [arch for arch in WITH_STEM if architectures.family(arch) != "convmixer"]
+
+
+def each_network(names):
+    return pytest.mark.parametrize("arch", daily(names, QUICK))
 
 
 class TestSmallImages:
     @pytest.mark.parametrize(("shape", "stem"), [((32, 32, 3), kb.stem.cifar), ((28, 28, 1), kb.stem.mnist)])
-    @every_network
+    @each_network(WITH_STEM)
     def test_more_than_one_position_is_left(self, arch, shape, stem):
         overrides = {"pools": 3} if architectures.family(arch) == "vgg" else {"stem": stem}
         features = architectures.create(arch, input_shape=shape, classes=0, **overrides)
         assert min(features.output_shape[1:3]) >= 2
 
     @pytest.mark.parametrize("shape", [(32, 32, 3), (28, 28, 1)])
-    @every_network
+    @each_network(REDUCING)
     def test_without_a_word_they_are_refused_with_the_way_out(self, arch, shape):
         way = "`pools=`" if architectures.family(arch) == "vgg" else r"kblocks\.stem\.(cifar|bare)"
         with pytest.raises(ValueError, match=rf"{arch} can't be built for inputs of {shape[0]}×.*: .*{way}"):

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from kblocks import (
     head,
     inception,
     inception_resnet,
+    mixer,
     mlp,
     mobile,
     nasnet,
@@ -35,6 +37,7 @@ from kblocks import (
     stem,
     style,
     tower,
+    transformer,
 )
 from kblocks.densenet import dense_block, dense_layer, transition
 from kblocks.style import RELU_BN, Style
@@ -47,6 +50,7 @@ def dense(x, name):
 
 TOWER = tower.as_model(dense, (6,), name="shared")
 IMAGE = ("h", "w", 4)
+TOKENS = ("h", 4)
 VECTOR = (6,)
 # A configuration with nothing hidden in it that a block could change unseen.
 PLAIN = Style(
@@ -66,6 +70,10 @@ def reduced(channels):
 def halved(channels):
     """Windows of 2×2 side by side; what does not fill one is left out."""
     return lambda h, w: (h // 2, w // 2, channels)
+
+
+def tokens(channels, more=0):
+    return lambda h, w: (h + more, channels)
 
 
 def vector(size):
@@ -137,6 +145,7 @@ ROWS = [
     ),
     Row(compose.stochastic_depth, {"rate": 0.5}, (IMAGE,), same(4), 0),
     Row(compose.layer_scale, {"initial": 0.5}, (IMAGE,), same(4), 4),
+    Row(compose.learned, {"shape": (2, 3), "initializer": "ones"}, (IMAGE,), lambda h, w: (2, 3), 6),
     Row(head.classifier, {"classes": 10, "dropout": 0.1}, (IMAGE,), vector(10), 4 * 10 + 10),
     Row(head.logits, {"classes": 10}, (VECTOR,), vector(10), 6 * 10 + 10),
     Row(
@@ -310,6 +319,7 @@ ROWS = [
     ),
     Row(attention.squeeze_excite, {"ratio": 1 / 2}, (IMAGE,), same(4), (4 * 2 + 2) + (2 * 4 + 4)),
     Row(stem.patchify, {"filters": 6, "size": 2}, (IMAGE,), halved(6), (4 * 4 * 6 + 6) + 12),
+    Row(stem.convmixer, {"filters": 6, "size": 2}, (IMAGE,), halved(6), (4 * 4 * 6 + 6) + 12),
     Row(stem.nasnet, {"filters": 6}, (IMAGE,), reduced(6), 9 * 4 * 6 + 12),
     Row(convnext.downsample, {"filters": 8}, (IMAGE,), halved(8), 8 + (4 * 4 * 8 + 8)),
     Row(
@@ -342,6 +352,46 @@ ROWS = [
         same(4 * 8, 2),
         (4 * 8 + 16) + (3 * 8 + 16) + sum(2 * (size**2 * 8 + 8 * 8 + 16) for size in (5, 7, 7, 5, 3)),
         build=lambda inputs, **arguments: nasnet.reduction_cell((inputs[0], inputs[-1]), **arguments),
+    ),
+    Row(transformer.tokens, {}, (IMAGE,), lambda h, w: (h * w, 4), 0),
+    Row(
+        transformer.patch_embed,
+        {"filters": 6, "size": 2},
+        (IMAGE,),
+        lambda h, w: ((h // 2) * (w // 2), 6),
+        4 * 4 * 6 + 6,
+    ),
+    Row(
+        transformer.conv_tokenizer,
+        {"filters": 6, "depth": 2, "width": 5},
+        (IMAGE,),
+        lambda h, w: (ceil(h / 4) * ceil(w / 4), 6),
+        9 * 4 * 5 + 9 * 5 * 6,
+    ),
+    Row(transformer.class_token, {}, (TOKENS,), tokens(4, more=1), 4),
+    Row(transformer.first_token, {}, (TOKENS,), vector(4), 0),
+    Row(transformer.position_embed, {}, (TOKENS,), tokens(4), 9 * 4),
+    Row(
+        transformer.encoder,
+        {"filters": 8, "stride": 2, "heads": 2, "expansion": 3, "qkv_bias": False, "layer_scale": 0.5, "dropout": 0.1},
+        (IMAGE,),
+        halved(8),
+        8 + (4 * 4 * 8 + 8) + 16 + (4 * 8 * 8 + 8) + 8 + 16 + (8 * 24 + 24) + (24 * 8 + 8) + 8,
+    ),
+    Row(transformer.sequence_pool, {}, (TOKENS,), vector(4), 4 + 1),
+    Row(
+        mixer.mlp_mixer,
+        {"filters": 4, "token_expansion": 0.5, "expansion": 3, "dropout": 0.1, "drop_path": 0.1},
+        (TOKENS,),
+        tokens(4),
+        8 + (9 * 2 + 2) + (2 * 9 + 9) + 8 + (4 * 12 + 12) + (12 * 4 + 4),
+    ),
+    Row(
+        mixer.conv_mixer,
+        {"filters": 8, "kernel_size": 3, "drop_path": 0.1},
+        (IMAGE,),
+        same(8),
+        (9 * 4 + 4) + 8 + (4 * 8 + 8) + 16,
     ),
     Row(mlp.dense_norm_act, {"units": 8}, (VECTOR,), vector(8), 6 * 8 + 8),
     Row(mlp.mlp, {"units": [8, 5], "dropout": 0.1}, (VECTOR,), vector(5), 6 * 8 + 8 + 8 * 5 + 5),
@@ -403,10 +453,11 @@ ROWS = [
 ]
 
 FLOAT32 = {"classifier", "logits", "auxiliary", "euclidean", "cosine", "dot", "siamese", "triplet"}
-KNOWN_SIZES_ONLY = {"auxiliary"}
+KNOWN_SIZES_ONLY = {"auxiliary", "position_embed", "mlp_mixer"}
 ANY_RANK = {
     *("batch_norm", "layer_norm", "group_norm", "activation", "normalize", "activate", "norm_act"),
-    *("concat", "add", "stochastic_depth", "layer_scale", "as_model"),
+    *("concat", "add", "stochastic_depth", "layer_scale", "learned", "as_model"),
+    "encoder",
 }
 POOLS_ANY_RANK = {"global_pool", "classifier"}
 
@@ -533,8 +584,9 @@ def test_unknown_sizes_take_any_image(row, numbers, evaluate):
 
 @over([row for row in ROWS if label(row) in KNOWN_SIZES_ONLY])
 def test_unknown_sizes_are_refused_where_they_are_needed(row):
-    with pytest.raises(ValueError, match=r"`x` must have known sizes; got shape \(None, None, 9, 4\)"):
-        apply(row, [keras.Input((None, 9, 4))])
+    x = keras.Input(fill(row.inputs[0], None, 9))
+    with pytest.raises(ValueError, match=rf"`x` must have known sizes; got shape {re.escape(str(x.shape))}"):
+        apply(row, [x])
 
 
 @over(ROWS)

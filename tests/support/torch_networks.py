@@ -92,7 +92,7 @@ def assert_equal_outputs(ours, net, shape):
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * scale)
 
 
-def copy_in_order(net, model, shape, names=None, flattened=None):
+def copy_in_order(net, model, shape, names=None, flattened=None, parameters=None):
     """Copies the weights of a network of PyTorch into ours, which has the same layers under other names.
 
     Each layer of ours, in the order of its graph, gets the weights of the first layer of theirs that ran, is of its
@@ -102,27 +102,42 @@ def copy_in_order(net, model, shape, names=None, flattened=None):
     Args:
         names: the names of modules of theirs, by the names of layers of ours, where the order does not tell.
         flattened: for a dense layer of ours behind a flattening the shape `(height, width, channels)` before it.
+        parameters: the names of parameters of theirs that belong to no such layer, by the names of layers of ours whose
+            only weight they are, in another shape: learned tokens, tables, scales.
     """
+    own = dict(net.named_parameters())
     named = {name: net.get_submodule(path) for name, path in (names or {}).items()}
     waiting = defaultdict(list)
     for module in _in_order(net, shape):
         if module not in named.values():
             waiting[_kind(module), _own_shape(module)].append(module)
+
+    def next_module(kind, size, layer):
+        assert waiting[kind, size], f"theirs has no (further) {kind} of {size} for {layer.name}"
+        return waiting[kind, size].pop(0)
+
     for layer in _weighted(model):
+        if path := (parameters or {}).get(layer.name):
+            (weight,) = layer.weights
+            layer.set_weights([own[path].detach().numpy().reshape(weight.shape)])
+            continue
+        if isinstance(layer, keras.layers.MultiHeadAttention):
+            width = layer.weights[0].shape[0]
+            joint, out = (next_module("kernel", (times * width, width), layer) for times in (3, 1))
+            layer.set_weights(_attention(joint, out, layer))
+            continue
         if (module := named.get(layer.name)) is None:
-            kind, size = _wanted(layer)
-            assert waiting[kind, size], f"theirs has no (further) {kind} of {size} for {layer.name}"
-            module = waiting[kind, size].pop(0)
+            module = next_module(*_wanted(layer), layer)
         layer.set_weights(_converted(module, layer, (flattened or {}).get(layer.name)))
     left = [key for key, modules in waiting.items() for _ in modules]
     assert not left, f"ours has no layer for {left}"
 
 
-def assert_parity_in_order(model, net, names=None, flattened=None):
+def assert_parity_in_order(model, net, names=None, flattened=None, parameters=None):
     """Asserts that a network of PyTorch and ours give the same with the same weights, which are random."""
     shape = model.input_shape[1:]
     randomised(net, shape)
-    copy_in_order(net, model, shape, names, flattened)
+    copy_in_order(net, model, shape, names, flattened, parameters)
     assert_equal_outputs(model, net, shape)
 
 
@@ -213,3 +228,13 @@ def _converted(module, layer, flattened):
     biased = any(weight.name in ("bias", "beta") for weight in layer.weights)
     assert biased == ("bias" in state), f"one of {layer.name} and its counterpart has a bias"
     return found
+
+
+def _attention(joint, out, layer):
+    """The weights of an attention layer of ours: three projections, of which theirs are one, and that of the output."""
+    found = []
+    for i in range(3):
+        for weight, values in zip(layer.weights[:2], (joint.weight, joint.bias), strict=True):
+            value = np.split(values.detach().numpy(), 3)[i]
+            found.append(value.T.reshape(weight.shape))
+    return [*found, out.weight.detach().numpy().T.reshape(layer.weights[-2].shape), out.bias.detach().numpy()]
