@@ -155,7 +155,7 @@ def triplet_margin(*, margin: float | None = 0.2, mining: str = "batch_hard", sq
 
 
 def nt_xent(*, temperature: float = 0.5) -> Loss:
-    """`−log(exp(cos(z, p) / temperature) / Σ exp(cos(z, k) / temperature))`, a sum over all `k` but `z`; `p` is a positive.
+    """`−log(exp(cos(z, p) / temperature) / Σ exp(cos(z, k) / temperature))`, for a positive `p`; `k` is not `z`.
 
     Args:
         temperature: divides the cosines.
