@@ -1,8 +1,8 @@
-"""Convolution, normalisation and activation.
+"""Convolution, normalisation and activation, and convolutions that change the size of an image.
 
-`conv`, `depthwise_conv` and `separable_conv` add one layer, named `name`. The composite functions name the convolution
-`name` and append `_norm` and `_act` for the other layers. Without a normalisation, the convolution applies the
-activation itself, as in `Conv2D(64, 3, activation="relu")`.
+`conv`, `depthwise_conv`, `separable_conv` and `transposed` add one layer, named `name`. The composite functions name
+the convolution `name` and append `_norm` and `_act` for the other layers. Without a normalisation, the convolution
+applies the activation itself, as in `Conv2D(64, 3, activation="relu")`.
 
 With the style's padding `"same"` or `"symmetric"`, each output size is `ceil(size / stride)`; with `"valid"` it is
 `ceil((size − dilation · (kernel_size − 1)) / stride)`, with `"floor"` `floor(size / stride)`.
@@ -13,6 +13,7 @@ from typing import Any
 from keras import KerasTensor, layers
 
 from kblocks import check
+from kblocks.compose import concat
 from kblocks.naming import resolve
 from kblocks.padding import pad, window
 from kblocks.style import RELU_BN, Style, carried, norm_act, normalize
@@ -21,11 +22,16 @@ __all__ = [
     "conv",
     "conv_norm",
     "conv_norm_act",
+    "depth_to_space",
     "depthwise_conv",
     "depthwise_norm_act",
     "norm_act_conv",
     "separable_conv",
     "separable_norm_act",
+    "space_to_depth",
+    "transposed",
+    "transposed_norm_act",
+    "upsample",
 ]
 
 
@@ -189,6 +195,60 @@ def separable_conv(
     )(x)
 
 
+def transposed(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int = 2,
+    *,
+    stride: int = 2,
+    use_bias: bool | None = None,
+    activation: str | None = None,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """The transposed convolution (`Conv2DTranspose`), which multiplies the size by the stride.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: height and width of the kernel: the stride, or larger by an even number, as 4 at a stride of 2. (In
+            between, Keras's padding differs between the backends.)
+        stride: factor of the size.
+        use_bias: whether to add a bias; `None` adds one if the style has no normalisation.
+        activation: name of a function of `keras.activations` that the layer applies.
+
+    Returns:
+        `(batch, height · stride, width · stride, filters)`, whatever the style's padding.
+
+    Raises:
+        ValueError: `kernel_size` is below the stride, or larger by an odd number.
+
+    Source: Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation", 2014, arXiv
+    1411.4038, section 3.3.
+
+    >>> from keras import Input
+    >>> transposed(Input((16, 16, 8)), 4).shape
+    (None, 32, 32, 4)
+    """
+    check.rank(x, 4)
+    _check_names(activation, name)
+    check.positive(filters, "filters")
+    check.positive(kernel_size, "kernel_size")
+    check.positive(stride, "stride")
+    if kernel_size < stride or (kernel_size - stride) % 2:
+        raise ValueError(f"`kernel_size` must exceed `stride` by an even number or 0; got {kernel_size} and {stride}")
+    return layers.Conv2DTranspose(
+        filters,
+        int(kernel_size),
+        strides=int(stride),
+        padding="same",
+        activation=activation,
+        use_bias=style.norm is None if use_bias is None else use_bias,
+        kernel_initializer=style.initializer,
+        kernel_regularizer=style.regularizer,
+        name=name,
+    )(x)
+
+
 def conv_norm(
     x: KerasTensor,
     filters: int,
@@ -251,6 +311,82 @@ def conv_norm_act(
     name = resolve(name, "conv_norm_act")
     x = conv(x, filters, kernel_size, activation=carried(style), style=style, name=name, **options)
     return x if carried(style) else norm_act(x, style=style, name=name)
+
+
+def transposed_norm_act(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int = 2,
+    *,
+    style: Style = RELU_BN,
+    name: str | None = None,
+    **options: Any,
+) -> KerasTensor:
+    """`act(norm(y))` of the transposed convolution `y`.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: height and width of the kernel.
+        **options: `stride` and `use_bias` of `transposed`.
+
+    Returns:
+        `(batch, height · stride, width · stride, filters)`.
+
+    Raises:
+        ValueError: as `transposed`.
+
+    Source: Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep Convolutional Generative
+    Adversarial Networks", 2015, arXiv 1511.06434, section 3.
+
+    >>> from keras import Input
+    >>> transposed_norm_act(Input((16, 16, 8)), 4, 4).shape
+    (None, 32, 32, 4)
+    """
+    _refuse_activation(options)
+    name = resolve(name, "transposed_norm_act")
+    x = transposed(x, filters, kernel_size, activation=carried(style), style=style, name=name, **options)
+    return x if carried(style) else norm_act(x, style=style, name=name)
+
+
+def upsample(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int = 3,
+    *,
+    factor: int = 2,
+    interpolation: str = "nearest",
+    style: Style = RELU_BN,
+    name: str | None = None,
+    **options: Any,
+) -> KerasTensor:
+    """`act(norm(W ∗ y))` of the enlarged image `y`.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: height and width of the kernel.
+        factor: of the size.
+        interpolation: `"nearest"` or `"bilinear"`.
+        name: the layer that enlarges is named `{name}_resize`.
+        **options: `dilation`, `groups` and `use_bias` of `conv`.
+
+    Returns:
+        `(batch, height · factor, width · factor, filters)`.
+
+    Raises:
+        ValueError: `interpolation` is neither, or as `conv`.
+
+    Source: Odena, Dumoulin and Olah, "Deconvolution and Checkerboard Artifacts", 2016, Distill.
+
+    >>> from keras import Input
+    >>> upsample(Input((16, 16, 8)), 4).shape
+    (None, 32, 32, 4)
+    """
+    check.rank(x, 4)
+    check.positive(factor, "factor")
+    check.choice(interpolation, ("nearest", "bilinear"), "interpolation")
+    name = resolve(name, "upsample")
+    x = layers.UpSampling2D(int(factor), interpolation=interpolation, name=f"{name}_resize")(x)
+    return conv_norm_act(x, filters, kernel_size, style=style, name=name, **options)
 
 
 def norm_act_conv(
@@ -346,6 +482,71 @@ def separable_norm_act(
     name = resolve(name, "separable_norm_act")
     x = separable_conv(x, filters, kernel_size, activation=carried(style), style=style, name=name, **options)
     return x if carried(style) else norm_act(x, style=style, name=name)
+
+
+def space_to_depth(x: KerasTensor, size: int = 2, *, name: str | None = None) -> KerasTensor:
+    """Each block of `size` × `size` pixels becomes one position: its pixels, row by row, become channels.
+
+    Args:
+        size: height and width of a block; incomplete blocks are dropped.
+
+    Returns:
+        `(batch, height // size, width // size, size² · channels)`, in the order of `tf.nn.space_to_depth`; PyTorch's
+        `PixelUnshuffle` has the channels of one input channel side by side.
+
+    Raises:
+        ValueError: `x` is smaller than a block.
+
+    Source: Redmon and Farhadi, "YOLO9000", 2016, arXiv 1612.08242, section 2, "fine-grained features".
+
+    >>> from keras import Input
+    >>> space_to_depth(Input((32, 32, 3))).shape
+    (None, 16, 16, 12)
+    """
+    check.rank(x, 4)
+    check.positive(size, "size")
+    check.min_size(x, int(size), f"blocks of {size}×{size}")
+    name, size = resolve(name, "pixels_to_depth"), int(size)
+    pixels = []
+    for row in range(size):
+        for column in range(size):
+            at = f"{name}_pixel{row * size + column + 1}"
+            margins = ((row, size - 1 - row), (column, size - 1 - column))
+            y = layers.Cropping2D(margins, name=f"{at}_crop")(x)
+            pixels.append(layers.AveragePooling2D(1, strides=size, name=at)(y))
+    return concat(pixels, name=name)
+
+
+def depth_to_space(x: KerasTensor, size: int = 2, *, name: str | None = None) -> KerasTensor:
+    """The inverse of `space_to_depth`: the channels of a position become a block of `size` × `size` pixels.
+
+    Args:
+        x: an image of known size.
+        size: height and width of a block.
+
+    Returns:
+        `(batch, height · size, width · size, channels / size²)`.
+
+    Raises:
+        ValueError: `size²` does not divide the channels, or a size of `x` is unknown.
+
+    Source: Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
+    Neural Network", 2016, arXiv 1609.05158, equation 4, in the order of `tf.nn.depth_to_space`.
+
+    >>> from keras import Input
+    >>> depth_to_space(Input((16, 16, 12))).shape
+    (None, 32, 32, 3)
+    """
+    check.rank(x, 4)
+    check.positive(size, "size")
+    check.divisible(x.shape[-1], int(size) ** 2, "channels of x", "size²")
+    if None in x.shape[1:3]:
+        raise ValueError(f"`x` must have known sizes; got shape {tuple(x.shape)}")
+    name, size = resolve(name, "depth_to_pixels"), int(size)
+    height, width, channels = x.shape[1:]
+    x = layers.Reshape((height, width, size, size, channels // size**2), name=f"{name}_blocks")(x)
+    x = layers.Permute((1, 3, 2, 4, 5), name=f"{name}_rows")(x)
+    return layers.Reshape((height * size, width * size, channels // size**2), name=name)(x)
 
 
 def _refuse_activation(options: dict[str, Any]) -> None:

@@ -7,11 +7,11 @@ from keras import KerasTensor, layers
 from kblocks import check
 from kblocks.conv import conv_norm_act
 from kblocks.mlp import dense_norm_act
-from kblocks.naming import scope
+from kblocks.naming import resolve, scope
 from kblocks.pool import global_pool
 from kblocks.style import RELU_BN, Style
 
-__all__ = ["auxiliary", "classifier", "logits"]
+__all__ = ["auxiliary", "classifier", "logits", "pixel_logits"]
 
 
 def __dir__() -> list[str]:
@@ -78,6 +78,58 @@ def logits(x: KerasTensor, classes: int, *, style: Style = RELU_BN, name: str | 
     check.rank(x, 2)
     check.positive(classes, "classes")
     return layers.Dense(int(classes), kernel_regularizer=style.regularizer, dtype="float32", name=name)(x)
+
+
+def pixel_logits(
+    x: KerasTensor,
+    classes: int,
+    *,
+    factor: int = 1,
+    size: tuple[int | None, int | None] = (None, None),
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`upsample(conv1×1(x))`: logits for each pixel, in float32.
+
+    Args:
+        factor: of the size, by bilinear interpolation.
+        size: height and width of the output, at most those of `x` times the factor; `None` for those.
+        style: see `logits`.
+        name: with a factor above 1 or a smaller size the convolution is named `{name}_conv`.
+
+    Returns:
+        `(batch, height · factor, width · factor, classes)` or of the given size, float32.
+
+    Raises:
+        ValueError: `classes` or `factor` is not a positive integer, or `size` is larger.
+
+    Source: Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation", 2014, arXiv
+    1411.4038, section 3.3.
+
+    >>> from keras import Input
+    >>> pixel_logits(Input((8, 8, 64)), 10, factor=4).shape
+    (None, 32, 32, 10)
+    """
+    check.rank(x, 4)
+    check.positive(classes, "classes")
+    check.positive(factor, "factor")
+    name = resolve(name, "pixel_logits")
+    full = [None if n is None else n * int(factor) for n in x.shape[1:3]]
+    if any(wanted and n and wanted > n for wanted, n in zip(size, full, strict=True)):
+        raise ValueError(f"`size` must be at most {full[0]}×{full[1]}; got {size[0]}×{size[1]}")
+    margins = tuple((0, n - wanted if wanted and n else 0) for wanted, n in zip(size, full, strict=True))
+    crops = any(map(any, margins))
+    x = layers.Conv2D(
+        int(classes),
+        1,
+        kernel_regularizer=style.regularizer,
+        dtype="float32",
+        name=f"{name}_conv" if crops or factor > 1 else name,
+    )(x)
+    if factor > 1:
+        up = f"{name}_up" if crops else name
+        x = layers.UpSampling2D(int(factor), interpolation="bilinear", dtype="float32", name=up)(x)
+    return layers.Cropping2D(margins, dtype="float32", name=name)(x) if crops else x
 
 
 def auxiliary(

@@ -13,7 +13,7 @@ from kblocks.naming import resolve
 from kblocks.padding import pad, window
 from kblocks.style import RELU_BN, Style
 
-__all__ = ["avg_pool", "global_pool", "max_pool"]
+__all__ = ["avg_pool", "blur", "global_pool", "max_pool"]
 
 
 def __dir__() -> list[str]:
@@ -68,6 +68,41 @@ def avg_pool(
     if padding == "same" and any(_pads_unevenly(n, side, stride) for n, side in zip(x.shape[1:3], sides, strict=True)):
         return _mean_of_pixels(x, sides, stride, name)
     return layers.AveragePooling2D(sides, strides=stride, padding=padding, name=name)(x)
+
+
+def blur(x: KerasTensor, size: int = 3, *, stride: int = 2, name: str | None = None) -> KerasTensor:
+    """Each channel convolved with a binomial kernel, such as `[1, 2, 1] / 4` in both directions, without weights.
+
+    Args:
+        size: height and width of the kernel, at least 2.
+        stride: stride in both directions.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), channels)`.
+
+    Raises:
+        ValueError: `size` is not an integer of at least 2.
+
+    Source: Zhang, "Making Convolutional Networks Shift-Invariant Again", 2019, arXiv 1904.11486, section 4; padded with
+    zeros, in the authors' code by reflection. A pooling without aliasing is `max_pool` of stride 1 and `blur`; a
+    convolution, one of stride 1, its activation and `blur`.
+
+    >>> from keras import Input
+    >>> blur(Input((32, 32, 8))).shape
+    (None, 16, 16, 8)
+    """
+    check.rank(x, 4)
+    check.positive(size, "size")
+    check.positive(stride, "stride")
+    if size < 2:
+        raise ValueError(f"`size` must be an integer of at least 2; got {size!r}")
+    name = resolve(name, "blur")
+    size, margin = int(size), ((int(size) - 1) // 2, int(size) // 2)
+    x = layers.ZeroPadding2D((margin, margin), name=f"{name}_pad")(x)
+    # Means of two in a row have the binomial coefficients as weights.
+    for i in range(1, size - 1):
+        x = layers.AveragePooling2D(2, strides=1, name=f"{name}_mean{i}")(x)
+    return layers.AveragePooling2D(2, strides=int(stride), name=name)(x)
 
 
 def global_pool(x: KerasTensor, kind: str = "avg", *, name: str | None = None) -> KerasTensor:

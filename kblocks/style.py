@@ -35,12 +35,15 @@ __all__ = [
     "group_norm",
     "hard_sigmoid",
     "hard_swish",
+    "instance_norm",
     "layer_norm",
     "linear",
+    "mish",
     "norm_act",
     "normalize",
     "relu",
     "relu6",
+    "rms_norm",
     "sigmoid",
     "swish",
     "tanh",
@@ -117,6 +120,45 @@ def group_norm(x: KerasTensor, *, groups: int = 32, epsilon: float = 1e-5, name:
     return layers.GroupNormalization(groups=int(groups), epsilon=epsilon, name=name)(x)
 
 
+def instance_norm(x: KerasTensor, *, epsilon: float = 1e-5, name: str | None = None) -> KerasTensor:
+    """`γ (x − mean) / sqrt(variance + epsilon) + β` over the positions of each channel of each image.
+
+    Args:
+        x: `(batch, …, channels)`.
+        epsilon: added to the variance.
+
+    Returns:
+        A tensor of `x`'s shape.
+
+    Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization", 2016,
+    arXiv 1607.08022, equation 3, with γ and β.
+
+    >>> from keras import Input
+    >>> instance_norm(Input((8, 8, 4))).shape
+    (None, 8, 8, 4)
+    """
+    return layers.GroupNormalization(groups=-1, epsilon=epsilon, name=name)(x)
+
+
+def rms_norm(x: KerasTensor, *, epsilon: float = 1e-6, name: str | None = None) -> KerasTensor:
+    """`γ x / sqrt(mean(x²) + epsilon)` over the channels of each position.
+
+    Args:
+        x: `(batch, …, channels)`.
+        epsilon: added to the mean of squares.
+
+    Returns:
+        A tensor of `x`'s shape.
+
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, arXiv 1910.07467, equation 4.
+
+    >>> from keras import Input
+    >>> rms_norm(Input((8, 8, 4))).shape
+    (None, 8, 8, 4)
+    """
+    return layers.RMSNormalization(epsilon=epsilon, name=name)(x)
+
+
 def activation(x: KerasTensor, *, function: str, name: str | None = None) -> KerasTensor:
     """`function(x)`, elementwise.
 
@@ -143,6 +185,7 @@ relu = partial(activation, function="relu")
 relu6 = partial(activation, function="relu6")
 swish = partial(activation, function="silu")
 hard_swish = partial(activation, function="hard_silu")
+mish = partial(activation, function="mish")
 gelu = partial(activation, function="gelu")
 tanh = partial(activation, function="tanh")
 sigmoid = partial(activation, function="sigmoid")

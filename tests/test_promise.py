@@ -173,8 +173,8 @@ def test_the_sources_call_the_listed_ops_and_no_others():
         "OnesLike",
         "Sqrt",
     }
-    # The graph tools compute values and put no operations into models.
-    builders = [path for path in SOURCES if path.parent.name != "graph"]
+    # The graph tools and the losses compute values and put no operations into models.
+    builders = [path for path in SOURCES if path.parent.name != "graph" and path.name != "loss.py"]
     called = set().union(*(ops_called(path.read_text(encoding="utf-8")) for path in builders))
     # A slice of a tensor calls no function.
     assert called == ALLOWED_OPS.keys() - {"GetItem"}

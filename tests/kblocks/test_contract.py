@@ -24,6 +24,7 @@ from kblocks import (
     compose,
     conv,
     convnext,
+    decoder,
     head,
     inception,
     inception_resnet,
@@ -76,6 +77,10 @@ def tokens(channels, more=0):
     return lambda h, w: (h + more, channels)
 
 
+def enlarged(channels):
+    return lambda h, w: (2 * h, 2 * w, channels)
+
+
 def vector(size):
     return lambda h, w: (size,)
 
@@ -92,10 +97,36 @@ class Row(NamedTuple):
 
 BASIC = 9 * 4 * 8 + 16 + 9 * 8 * 8 + 16 + (4 * 8 + 16)
 
+ASPP = (4 * 8 + 16) + 2 * (9 * 4 * 8 + 16) + (4 * 8 + 16) + (4 * 8 * 8 + 16)
+
+
+def on_three_sizes(function):
+    """A decoder, called on an image and its means over blocks of 2×2 and 4×4."""
+
+    def build(x, *, name=None, **arguments):
+        half = pool.max_pool(x, 2, stride=2, name=name and f"{name}_half")
+        return function(
+            [x, half, pool.max_pool(half, 2, stride=2, name=name and f"{name}_quarter")], name=name, **arguments
+        )
+
+    return build
+
+
+def sum_of_pyramid(images, name):
+    """Of images of one size, half and a quarter."""
+    found = []
+    for i, (y, factor) in enumerate(zip(images, (1, 2, 4), strict=True)):
+        y = layers.UpSampling2D(factor, name=name and f"{name}_large{i}")(y)
+        found.append(decoder._crop(y, images[0], name and f"{name}_fit{i}"))
+    return layers.Add(name=name and f"{name}_sum")(found)
+
+
 ROWS = [
     Row(style.batch_norm, {}, (IMAGE,), same(4), 8),
     Row(style.layer_norm, {}, (IMAGE,), same(4), 8),
     Row(style.group_norm, {"groups": 2}, (IMAGE,), same(4), 8),
+    Row(style.instance_norm, {}, (IMAGE,), same(4), 8),
+    Row(style.rms_norm, {}, (IMAGE,), same(4), 4),
     Row(style.activation, {"function": "tanh"}, (IMAGE,), same(4), 0),
     Row(style.normalize, {"style": RELU_BN}, (IMAGE,), same(4), 8),
     Row(style.activate, {"style": RELU_BN}, (IMAGE,), same(4), 0),
@@ -116,6 +147,12 @@ ROWS = [
     Row(conv.norm_act_conv, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 8 + 9 * 4 * 8),
     Row(conv.depthwise_norm_act, {"stride": 2}, (IMAGE,), same(4, 2), 9 * 4 + 8),
     Row(conv.separable_norm_act, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 9 * 4 + 4 * 8 + 16),
+    Row(conv.transposed, {"filters": 8}, (IMAGE,), enlarged(8), 4 * 4 * 8),
+    Row(conv.transposed_norm_act, {"filters": 8, "kernel_size": 4}, (IMAGE,), enlarged(8), 16 * 4 * 8 + 16),
+    Row(conv.upsample, {"filters": 8}, (IMAGE,), enlarged(8), 9 * 4 * 8 + 16),
+    Row(conv.space_to_depth, {"size": 2}, (IMAGE,), halved(16), 0),
+    Row(conv.depth_to_space, {"size": 2}, (IMAGE,), enlarged(1), 0),
+    Row(pool.blur, {}, (IMAGE,), same(4, 2), 0),
     Row(pool.max_pool, {"size": 3, "stride": 2}, (IMAGE,), same(4, 2), 0),
     Row(pool.avg_pool, {"size": 2, "stride": 2}, (IMAGE,), same(4, 2), 0),
     Row(pool.global_pool, {"kind": "avg"}, (IMAGE,), vector(4), 0),
@@ -318,6 +355,54 @@ ROWS = [
         (9 * 4 * 6 + 12) + (6 * 8 + 16),
     ),
     Row(attention.squeeze_excite, {"ratio": 1 / 2}, (IMAGE,), same(4), (4 * 2 + 2) + (2 * 4 + 4)),
+    Row(head.pixel_logits, {"classes": 10, "factor": 2}, (IMAGE,), enlarged(10), 4 * 10 + 10),
+    Row(
+        decoder.double_conv,
+        {"filters": 8, "stride": 2},
+        (IMAGE,),
+        same(8, 2),
+        (9 * 4 * 8 + 16) + (9 * 8 * 8 + 16),
+    ),
+    Row(
+        decoder.unet,
+        {"filters": [3, 5]},
+        (IMAGE,),
+        same(3),
+        (4 * 4 * 5 + 9 * (4 + 5) * 5 + 10 + 9 * 5 * 5 + 10) + (4 * 5 * 3 + 9 * (4 + 3) * 3 + 6 + 9 * 3 * 3 + 6),
+        build=on_three_sizes(decoder.unet),
+    ),
+    Row(
+        decoder.fpn,
+        {"filters": 8},
+        (IMAGE,),
+        same(8),
+        3 * (4 * 8 + 8 + 9 * 8 * 8 + 8),
+        build=on_three_sizes(lambda *x, name, **options: sum_of_pyramid(decoder.fpn(*x, name=name, **options), name)),
+    ),
+    Row(
+        decoder.semantic_fpn,
+        {"filters": 8},
+        (IMAGE,),
+        same(8),
+        3 * (9 * 4 * 8 + 16) + (9 * 8 * 8 + 16),
+        build=on_three_sizes(decoder.semantic_fpn),
+    ),
+    Row(decoder.aspp, {"filters": 8, "dilations": [2, 3]}, (IMAGE,), same(8), ASPP),
+    Row(
+        decoder.deeplab_v3,
+        {"filters": 8, "dilations": [2, 3], "dropout": 0.1},
+        (IMAGE,),
+        same(8),
+        ASPP + 9 * 8 * 8 + 16,
+    ),
+    Row(
+        decoder.deeplab_v3_plus,
+        {"filters": 8, "low_filters": 2, "dilations": [2, 3], "dropout": 0.1},
+        (IMAGE,),
+        same(8),
+        ASPP + (4 * 2 + 4) + (9 * 10 * 8 + 16) + (9 * 8 * 8 + 16),
+        build=on_three_sizes(lambda x, **options: decoder.deeplab_v3_plus([x[0], x[-1]], **options)),
+    ),
     Row(stem.patchify, {"filters": 6, "size": 2}, (IMAGE,), halved(6), (4 * 4 * 6 + 6) + 12),
     Row(stem.convmixer, {"filters": 6, "size": 2}, (IMAGE,), halved(6), (4 * 4 * 6 + 6) + 12),
     Row(stem.nasnet, {"filters": 6}, (IMAGE,), reduced(6), 9 * 4 * 6 + 12),
@@ -452,10 +537,13 @@ ROWS = [
     Row(tower.dot, {}, (VECTOR, VECTOR), vector(1), 0),
 ]
 
-FLOAT32 = {"classifier", "logits", "auxiliary", "euclidean", "cosine", "dot", "siamese", "triplet"}
-KNOWN_SIZES_ONLY = {"auxiliary", "position_embed", "mlp_mixer"}
+FLOAT32 = {"classifier", "logits", "pixel_logits", "auxiliary", "euclidean", "cosine", "dot", "siamese", "triplet"}
+KNOWN_SIZES_ONLY = {"auxiliary", "depth_to_space", "position_embed", "mlp_mixer"}
+# Of an image of unknown size that their strides divide.
+DIVISIBLE_SIZES_ONLY = {"unet", "fpn", "semantic_fpn", "deeplab_v3_plus"}
 ANY_RANK = {
-    *("batch_norm", "layer_norm", "group_norm", "activation", "normalize", "activate", "norm_act"),
+    *("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"),
+    *("activation", "normalize", "activate", "norm_act"),
     *("concat", "add", "stochastic_depth", "layer_scale", "learned", "as_model"),
     "encoder",
 }
@@ -463,13 +551,15 @@ POOLS_ANY_RANK = {"global_pool", "classifier"}
 
 INTEGERS = (
     *("filters", "depth", "growth", "units", "classes", "groups", "multiplier"),
-    *("kernel_size", "size", "stride", "dilation"),
+    *("kernel_size", "size", "stride", "dilation", "factor"),
 )
 WIDTHS = ("b1", "b3", "b5", "pool")
 OPTIONS = {
     "conv_norm": ("stride", "dilation", "groups"),
     "conv_norm_act": ("stride", "dilation", "groups"),
     "norm_act_conv": ("stride", "dilation", "groups"),
+    "transposed_norm_act": ("stride",),
+    "upsample": ("dilation", "groups"),
     "depthwise_norm_act": ("stride", "dilation", "multiplier"),
     "separable_norm_act": ("stride", "dilation", "multiplier"),
 }
@@ -489,6 +579,11 @@ def fill(shape, h, w):
 
 def sizes(row):
     return (row.least + 9, row.least + 7), (row.least + 8, row.least + 6)
+
+
+def any_size(row):
+    """A size that a model for images of any size takes."""
+    return (8, 12) if label(row) in DIVISIBLE_SIZES_ONLY else sizes(row)[0]
 
 
 def apply(row, tensors, name=None, **changes):
@@ -517,7 +612,7 @@ def built(row):
 
 def values(row, numbers, h=None, w=None, batch=2):
     if h is None:
-        h, w = sizes(row)[0]
+        h, w = any_size(row)
     return [numbers(batch, *fill(shape, h, w), seed=i) for i, shape in enumerate(row.inputs)]
 
 
@@ -573,9 +668,13 @@ def test_symbolic_shape_is_that_of_the_formula(row, parity):
 
 @over(ROWS)
 def test_unknown_sizes_take_any_image(row, numbers, evaluate):
-    fixed = label(row) in KNOWN_SIZES_ONLY
     model = built(row)
-    for h, w in sizes(row)[: 1 if fixed else 2]:
+    taken = (
+        [any_size(row), *sizes(row)[1:]]
+        if label(row) not in DIVISIBLE_SIZES_ONLY | KNOWN_SIZES_ONLY
+        else [any_size(row)]
+    )
+    for h, w in taken:
         expected = (2, *row.out(h, w))
         assert evaluate(model, *values(row, numbers, h, w)).shape == expected
         for symbolic, real in zip(model.output_shape, expected, strict=True):

@@ -299,3 +299,83 @@ def test_what_cannot_be_is_refused(channels, arguments, message):
 def test_a_misspelt_option_is_refused():
     with pytest.raises(TypeError, match="strides"):
         conv.conv_norm_act(keras.Input((8, 8, 4)), 8, strides=2)
+
+
+def depth_of(x, size):
+    """Blocks of pixels as channels, row by row."""
+    n, height, width, channels = x.shape
+    height, width = height // size, width // size
+    blocks = x[:, : height * size, : width * size].reshape(n, height, size, width, size, channels)
+    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(n, height, width, -1)
+
+
+@pytest.mark.parametrize("shape", [(6, 12), (7, 13), (None, None)])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_space_to_depth(size, shape, numbers, evaluate):
+    model = keras.Model(x := keras.Input((*shape, 3)), conv.space_to_depth(x, size, name="probe"))
+    assert model.layers[-1].name == "probe"
+    for height, width in [(6, 12), (7, 13)] if None in shape else [shape]:
+        data = numbers(2, height, width, 3)
+        np.testing.assert_array_equal(evaluate(model, data), depth_of(data, size))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_depth_to_space_is_the_inverse(size, numbers, evaluate):
+    model = keras.Model(x := keras.Input((4, 3, 2 * size**2)), conv.depth_to_space(x, size, name="probe"))
+    assert model.layers[-1].name == "probe"
+    data = numbers(2, 4 * size, 3 * size, 2)
+    np.testing.assert_array_equal(evaluate(model, depth_of(data, size)), data)
+
+
+def test_depth_to_space_divides_the_channels():
+    with pytest.raises(ValueError, match=r"`channels of x` must be divisible by `size²`; got 6 and 4"):
+        conv.depth_to_space(keras.Input((4, 4, 6)))
+
+
+@pytest.mark.parametrize(("kernel_size", "stride"), [(2, 2), (4, 2), (3, 3), (3, 1), (6, 2)])
+def test_transposed(kernel_size, stride, numbers, evaluate, scramble):
+    model, (kernel,) = model_of(scramble, conv.transposed, 6, kernel_size, stride=stride)
+    data = numbers(2, 9, 7, 4)
+    full = np.zeros((2, 9 * stride + kernel_size - stride, 7 * stride + kernel_size - stride, 6))
+    for i in range(9):
+        for j in range(7):
+            at = np.einsum("bc,ijoc->bijo", data[:, i, j], kernel)
+            full[:, i * stride : i * stride + kernel_size, j * stride : j * stride + kernel_size] += at
+    margin = (kernel_size - stride) // 2
+    expected = full[:, margin : margin + 9 * stride, margin : margin + 7 * stride]
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kernel_size", "stride"), [(3, 2), (1, 2), (5, 2), (2, 1)])
+def test_transposed_has_one_padding_on_every_backend(kernel_size, stride):
+    message = f"`kernel_size` must exceed `stride` by an even number or 0; got {kernel_size} and {stride}"
+    with pytest.raises(ValueError, match=message):
+        conv.transposed(keras.Input((9, 7, 4)), 6, kernel_size, stride=stride)
+
+
+def test_transposed_applies_the_activation_itself():
+    x = keras.Input((9, 7, 4))
+    model = keras.Model(x, conv.transposed_norm_act(x, 6, style=RELU, name="probe"))
+    assert [layer.name for layer in model.layers[1:]] == ["probe"]
+    assert model.get_layer("probe").activation is keras.activations.relu
+    model = keras.Model(x, conv.transposed_norm_act(x, 6, name="probe"))
+    assert [layer.name for layer in model.layers[1:]] == ["probe", "probe_norm", "probe_act"]
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_upsample_is_a_convolution_of_the_larger_image(interpolation, numbers, evaluate, scramble):
+    options = {"factor": 2, "interpolation": interpolation, "style": replace(RELU, activation=linear)}
+    model, (kernel, bias) = model_of(scramble, conv.upsample, 6, **options)
+    data = numbers(2, 9, 7, 4)
+    larger = data.repeat(2, axis=1).repeat(2, axis=2)
+    if interpolation == "bilinear":
+        # Each pixel's centre is a quarter from that of the pixel it was, three quarters from the next one.
+        for axis in (1, 2):
+            n = data.shape[axis]
+            own = np.repeat(np.arange(n), 2)
+            other = np.clip(own + np.tile([-1, 1], n), 0, n - 1)
+            data = 0.75 * data.take(own, axis) + 0.25 * data.take(other, axis)
+        larger = data
+    np.testing.assert_allclose(
+        evaluate(model, numbers(2, 9, 7, 4)), numpy_layers.conv(larger, kernel) + bias, rtol=1e-4, atol=1e-4
+    )

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
-from math import ceil
+from math import ceil, comb
 
 import keras
 import numpy as np
@@ -132,3 +132,27 @@ def test_channels_first_is_refused_at_every_rank(shape):
     keras.config.set_image_data_format("channels_first")
     with pytest.raises(ValueError, match="blocks are channels last only"):
         pool.global_pool(keras.Input(shape))
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (7, 6), (None, None)])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_blur_is_a_binomial_kernel(size, stride, shape, numbers, evaluate):
+    row = np.array([comb(size - 1, i) for i in range(size)]) / 2 ** (size - 1)
+    model = keras.Model(x := keras.Input((*shape, 3)), pool.blur(x, size, stride=stride, name="blur"))
+    assert model.layers[-1].name == "blur"
+    assert not model.weights
+    height, width = (8, 9) if None in shape else shape
+    data = numbers(2, height, width, 3)
+    # As many zeros on both sides, the odd one behind.
+    before, after = (size - 1) // 2, size // 2
+    padded = np.pad(data, ((0, 0), (before, after), (before, after), (0, 0)))
+    cut = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+    found = evaluate(model, data)
+    assert found.shape[1:3] == (ceil(height / stride), ceil(width / stride))
+    np.testing.assert_allclose(found, np.einsum("bhwcij,i,j->bhwc", cut, row, row), rtol=1e-4, atol=1e-5)
+
+
+def test_blur_needs_two_pixels():
+    with pytest.raises(ValueError, match="`size` must be an integer of at least 2; got 1"):
+        pool.blur(keras.Input((8, 8, 3)), 1)

@@ -172,3 +172,29 @@ def test_batch_norm_keeps_the_given_share_of_the_old_statistics(numbers, evaluat
     data = numbers(16, 4)
     evaluate(model, data, training=True)
     np.testing.assert_allclose(model.layers[-1].moving_mean, 0.25 * data.mean(0), atol=1e-6)
+
+
+def test_instance_norm(numbers, evaluate, scramble):
+    x = keras.Input((None, None, 4))
+    model = scramble(keras.Model(x, style.instance_norm(x, epsilon=1e-3, name="norm")))
+    gamma, beta = model.get_layer("norm").get_weights()
+    data = 3 * numbers(2, 5, 6, 4) + 1
+    expected = (data - data.mean((1, 2), keepdims=True)) / np.sqrt(data.var((1, 2), keepdims=True) + 1e-3)
+    np.testing.assert_allclose(evaluate(model, data), gamma * expected + beta, rtol=1e-4, atol=1e-4)
+
+
+def test_rms_norm(numbers, evaluate, scramble):
+    x = keras.Input((None, None, 4))
+    model = scramble(keras.Model(x, style.rms_norm(x, epsilon=1e-3, name="norm")))
+    (gamma,) = model.get_layer("norm").get_weights()
+    data = 3 * numbers(2, 5, 6, 4) + 1
+    expected = data / np.sqrt((data**2).mean(-1, keepdims=True) + 1e-3)
+    np.testing.assert_allclose(evaluate(model, data), gamma * expected, rtol=1e-4, atol=1e-4)
+
+
+def test_mish(numbers, evaluate):
+    x = keras.Input((8,))
+    data = numbers(4, 8)
+    found = evaluate(keras.Model(x, style.mish(x)), data)
+    np.testing.assert_allclose(found, data * np.tanh(np.log1p(np.exp(data))), rtol=1e-4, atol=1e-5)
+    assert style.carried(Style(norm=None, activation=style.mish)) == "mish"
