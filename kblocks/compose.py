@@ -13,6 +13,7 @@ from kblocks.style import Style
 
 __all__ = [
     "add",
+    "bias",
     "branches",
     "chain",
     "concat",
@@ -298,11 +299,45 @@ def layer_scale(x: KerasTensor, initial: float, *, name: str | None = None) -> K
     """
     if isinstance(initial, bool) or not isinstance(initial, Real):
         raise TypeError(f"`initial` must be a number; got {initial!r}")
+    _check_channels(x)
+    part = scope(name, "layer_scaling")  # "layer_scale" is the name of a layer in Keras.
+    gamma = _vector(x, initial, part("gamma"), part)
+    return layers.Multiply(name=part("out"))([x, gamma])
+
+
+def bias(x: KerasTensor, *, name: str | None = None) -> KerasTensor:
+    """`x + b` with a learned summand for each channel, initially 0.
+
+    For layers whose own bias can't be trained apart from their kernel.
+
+    Args:
+        x: `(batch, …, channels)`.
+        name: b is the kernel of `{name}_beta`, the sum is `{name}_out`.
+
+    Returns:
+        A tensor of `x`'s shape.
+
+    Raises:
+        ValueError: `x` has no axis between batch and channels.
+
+    >>> from keras import Input
+    >>> bias(Input((8, 8, 4))).shape
+    (None, 8, 8, 4)
+    """
+    _check_channels(x)
+    part = scope(name, "bias")
+    return layers.Add(name=part("out"))([x, _vector(x, 0.0, part("beta"), part)])
+
+
+def _check_channels(x: KerasTensor) -> None:
     if len(x.shape) < 3:
         raise ValueError(f"`x` must have rank 3 or more (batch, …, channels); got shape {tuple(x.shape)}")
     if x.shape[-1] is None:
         raise ValueError(f"`x` must have a known last dimension; got shape {tuple(x.shape)}")
-    part = scope(name, "layer_scaling")  # "layer_scale" is the name of a layer in Keras.
+
+
+def _vector(x: KerasTensor, initial: float, weight: str, part: Callable[[str], str]) -> KerasTensor:
+    """A learned value for each channel of `x`, `(batch, 1, …, channels)`: the kernel of the layer `weight`."""
     channels = x.shape[-1]
     # A dense layer applied to ones is a learned vector. The ones are `0 · x + 1` of one value of each example, so that
     # nothing has to be computed for the others; as integers, which pass no gradient on to `x` and have no NaN.
@@ -311,8 +346,5 @@ def layer_scale(x: KerasTensor, initial: float, *, name: str | None = None) -> K
     one = layers.AveragePooling1D(1, strides=BEYOND, name=part("first"))(one)
     one = layers.Reshape((1,), name=part("value"))(one)
     one = layers.Rescaling(0.0, offset=1.0, dtype="int16", name=part("one"))(one)
-    gamma = layers.Dense(
-        channels, use_bias=False, kernel_initializer=initializers.Constant(initial), name=part("gamma")
-    )(one)
-    gamma = layers.Reshape((1,) * (len(x.shape) - 2) + (channels,), name=part("reshape"))(gamma)
-    return layers.Multiply(name=part("out"))([x, gamma])
+    vector = layers.Dense(channels, use_bias=False, kernel_initializer=initializers.Constant(initial), name=weight)(one)
+    return layers.Reshape((1,) * (len(x.shape) - 2) + (channels,), name=part("reshape"))(vector)
