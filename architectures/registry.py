@@ -12,33 +12,44 @@ from keras import KerasTensor
 
 import kblocks as kb
 from architectures import (
+    airbench,
+    alexnet,
+    allcnn,
     convmixer,
     convnext,
     densenet,
     efficientnet,
     googlenet,
+    highway,
     inception,
     inception_resnet,
     lenet,
     mlp,
     mlp_mixer,
+    mnist_cnn,
     mobilenet,
     mobilenet_v2,
     mobilenet_v3,
     multi_input,
     nasnet,
+    nin,
     resnet,
+    resnet9,
     shared_dense,
     siamese,
+    squeezenet,
+    triplet,
     vgg,
     vit,
     xception,
 )
 from architectures.common.family import Family, Shape, Variant, shapes
 from architectures.common.overrides import override
+from architectures.common.tower import tower as make_tower
 from architectures.weights import from_torch, loading, porting
 from architectures.weights.preprocessing import in_row
 from kblocks import check
+from kblocks.contracts import Block
 from kblocks.naming import resolve
 
 FAMILIES: tuple[Family, ...] = (
@@ -46,12 +57,20 @@ FAMILIES: tuple[Family, ...] = (
     multi_input.FAMILY,
     shared_dense.FAMILY,
     lenet.FAMILY,
+    mnist_cnn.FAMILY,
+    alexnet.FAMILY,
+    nin.FAMILY,
+    allcnn.FAMILY,
+    highway.FAMILY,
     resnet.FAMILY,
+    resnet9.FAMILY,
+    airbench.FAMILY,
     googlenet.FAMILY,
     vgg.FAMILY,
     inception.FAMILY,
     inception_resnet.FAMILY,
     xception.FAMILY,
+    squeezenet.FAMILY,
     mobilenet.FAMILY,
     mobilenet_v2.FAMILY,
     mobilenet_v3.FAMILY,
@@ -63,6 +82,7 @@ FAMILIES: tuple[Family, ...] = (
     mlp_mixer.FAMILY,
     convmixer.FAMILY,
     siamese.FAMILY,
+    triplet.FAMILY,
 )
 
 # Up to this size, that of CIFAR, an image that a network reduces to 1×1 is taken for a mistake.
@@ -73,6 +93,7 @@ REMEDIES = {
     "stem": "use `stem=kblocks.stem.mnist` at 28×28 or `stem=kblocks.stem.cifar` at 32×32, before pre-activation units "
     "`stem=kblocks.stem.bare`, or pass `stem=` explicitly to allow 1×1",
     "pools": "use fewer `pools=`, or pass `pools=` explicitly to allow 1×1",
+    "stages": "use fewer `stages=`, or pass `stages=` explicitly to allow 1×1",
 }
 
 
@@ -214,7 +235,7 @@ def create(
         try:
             images = [prepare(x) for x in inputs] if prepare else inputs
             features = found.backbone(images if several else images[0], spec, name="")
-            if found.downsampling not in (None, *overrides):
+            if found.downsampling not in (None, *overrides) and not _is_meant(found, row, spec, sizes, features):
                 _check_reduction(sizes[0], features, spec, found.downsampling)
             outputs = found.head(features, spec, int(classes), pooling)
             return keras.Model(inputs if several else inputs[0], outputs, name=name)
@@ -227,6 +248,33 @@ def create(
     if weights is not None:
         loading.load(model, arch, row, weights, found.keras_names)
     return model
+
+
+def tower(arch: str, /, *, pooling: str = "avg", **overrides: Any) -> Block:
+    """A network without its head, as a block that computes one vector for each image.
+
+        create("siamese_lenet", tower=tower("resnet56"), joint_norm=True, input_shape=((32, 32, 3),) * 2)
+
+    Args:
+        arch: the name of an architecture of one image, see `names`.
+        pooling: pooling of the features where they are not vectors: `"avg"`, `"max"` or `"flatten"`.
+        **overrides: fields of its spec, as in `create`.
+
+    Returns:
+        A function `(x, *, name) -> tensor`, from `(batch, height, width, channels)` to `(batch, features)`.
+
+    Raises:
+        ValueError: `arch` is unknown or has several inputs, or `pooling` is not one of the three.
+        TypeError: an override is not a field of the spec, or has the wrong type.
+
+    >>> tower("resnet20")(keras.Input((32, 32, 3)), name="tower").shape
+    (None, 64)
+    """
+    found = _family_of(arch)
+    check.choice(pooling, ("avg", "max", "flatten"), "pooling")
+    if len(found.variants[arch].input_shapes) > 1:
+        raise ValueError(f"`arch` must be an architecture of one image; got {arch!r}")
+    return make_tower(found, arch, pooling, **overrides)
 
 
 def port_from_keras(
@@ -316,6 +364,15 @@ def _family_of(arch: str) -> Family:
         hint = closest(str(arch)) or "python -m architectures lists all"
         raise ValueError(f"`arch` must be the name of an architecture; got {arch!r} ({hint})")
     return _FAMILY_OF[arch]
+
+
+def _is_meant(
+    family: Family, row: Variant, spec: Any, sizes: tuple[Shape, ...], features: KerasTensor | list[KerasTensor]
+) -> bool:
+    """Whether the row reduces images of its own size to 1×1 too."""
+    if sizes == row.input_shapes or isinstance(features, list) or features.shape[1:-1] != (1, 1):
+        return True
+    return family.backbone(keras.Input(row.input_shapes[0]), spec, name="").shape[1:-1] == (1, 1)
 
 
 def _check_reduction(shape: Shape, features: KerasTensor | list[KerasTensor], spec: Any, field: str) -> None:

@@ -16,6 +16,7 @@ from kblocks.style import Style
 
 __all__ = [
     "add",
+    "bias",
     "branches",
     "chain",
     "concat",
@@ -302,14 +303,43 @@ def layer_scale(x: KerasTensor, initial: float, *, name: str | None = None) -> K
     """
     if isinstance(initial, bool) or not isinstance(initial, Real):
         raise TypeError(f"`initial` must be a number; got {initial!r}")
-    if len(x.shape) < 3:
-        raise ValueError(f"`x` must have rank 3 or more (batch, …, channels); got shape {tuple(x.shape)}")
-    if x.shape[-1] is None:
-        raise ValueError(f"`x` must have a known last dimension; got shape {tuple(x.shape)}")
+    _check_channels(x)
     part = scope(name, "layer_scaling")  # "layer_scale" is the name of a layer in Keras.
     shape = (1,) * (len(x.shape) - 2) + (x.shape[-1],)
     gamma = learned(x, shape, initializer={"class_name": "Constant", "config": {"value": initial}}, name=part("gamma"))
     return layers.Multiply(name=part("out"))([x, gamma])
+
+
+def bias(x: KerasTensor, *, name: str | None = None) -> KerasTensor:
+    """`x + b` with a learned summand for each channel, initially 0.
+
+    For layers whose own bias can't be trained apart from their kernel.
+
+    Args:
+        x: `(batch, …, channels)`.
+        name: b is the kernel of `{name}_beta`, the sum is `{name}_out`.
+
+    Returns:
+        A tensor of `x`'s shape.
+
+    Raises:
+        ValueError: `x` has no axis between batch and channels.
+
+    >>> from keras import Input
+    >>> bias(Input((8, 8, 4))).shape
+    (None, 8, 8, 4)
+    """
+    _check_channels(x)
+    part = scope(name, "bias")
+    shape = (1,) * (len(x.shape) - 2) + (x.shape[-1],)
+    return layers.Add(name=part("out"))([x, learned(x, shape, name=part("beta"))])
+
+
+def _check_channels(x: KerasTensor) -> None:
+    if len(x.shape) < 3:
+        raise ValueError(f"`x` must have rank 3 or more (batch, …, channels); got shape {tuple(x.shape)}")
+    if x.shape[-1] is None:
+        raise ValueError(f"`x` must have a known last dimension; got shape {tuple(x.shape)}")
 
 
 def learned(

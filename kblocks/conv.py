@@ -10,7 +10,7 @@ With the style's padding `"same"` or `"symmetric"`, each output size is `ceil(si
 
 from typing import Any
 
-from keras import KerasTensor, layers
+from keras import KerasTensor, initializers, layers
 
 from kblocks import check
 from kblocks.compose import concat
@@ -48,6 +48,7 @@ def conv(
     dilation: int = 1,
     groups: int = 1,
     use_bias: bool | None = None,
+    initial_bias: float = 0.0,
     activation: str | None = None,
     style: Style = RELU_BN,
     name: str | None = None,
@@ -61,6 +62,7 @@ def conv(
         dilation: dilation rate.
         groups: number of groups.
         use_bias: whether to add a bias; `None` adds one if the style has no normalisation.
+        initial_bias: initial value of the bias.
         activation: name of a function of `keras.activations` that the layer applies.
 
     Returns:
@@ -88,6 +90,7 @@ def conv(
         activation=activation,
         use_bias=style.norm is None if use_bias is None else use_bias,
         kernel_initializer=style.initializer,
+        bias_initializer=initializers.Constant(initial_bias) if initial_bias else "zeros",
         kernel_regularizer=style.regularizer,
         name=name,
     )(x)

@@ -11,7 +11,7 @@ from kblocks.naming import resolve, scope
 from kblocks.pool import global_pool
 from kblocks.style import RELU_BN, Style
 
-__all__ = ["auxiliary", "classifier", "logits", "pixel_logits"]
+__all__ = ["auxiliary", "classifier", "conv_classifier", "logits", "pixel_logits"]
 
 
 def __dir__() -> list[str]:
@@ -57,12 +57,65 @@ def classifier(
     return logits(x, classes, style=style, name=part("logits"))
 
 
-def logits(x: KerasTensor, classes: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+def conv_classifier(
+    x: KerasTensor,
+    classes: int,
+    *,
+    activation: str | None = "relu",
+    dropout: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`avgpool(act(conv1×1(dropout(x)) + b))` over all positions.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        classes: number of logits.
+        activation: name of a function of `keras.activations`, applied before the pooling.
+        dropout: dropout rate.
+        style: only its initialiser and regulariser are used.
+
+    Returns:
+        `(batch, classes)`, float32.
+
+    Raises:
+        ValueError: `classes` is not a positive integer, or `dropout` is not in [0, 1).
+
+    Source: Lin, Chen and Yan, "Network In Network", 2013, arXiv 1312.4400, section 3.2.
+
+    >>> from keras import Input
+    >>> conv_classifier(Input((8, 8, 64)), 10).shape
+    (None, 10)
+    """
+    check.rank(x, 4)
+    check.positive(classes, "classes")
+    check.fraction(dropout, "dropout")
+    if activation is not None:
+        check.activation(activation, "activation")
+    part = scope(name, "conv_classifier")
+    if dropout:
+        x = layers.Dropout(dropout, name=part("dropout"))(x)
+    x = layers.Conv2D(
+        int(classes),
+        1,
+        activation=activation,
+        kernel_initializer=style.initializer,
+        kernel_regularizer=style.regularizer,
+        dtype="float32",
+        name=part("logits_conv"),
+    )(x)
+    return layers.GlobalAveragePooling2D(dtype="float32", name=part("logits"))(x)
+
+
+def logits(
+    x: KerasTensor, classes: int, *, use_bias: bool = True, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
     """`W x + b` in float32.
 
     Args:
         x: `(batch, features)`.
         classes: number of logits.
+        use_bias: whether to add b.
         style: only its regulariser is used; the kernel's initialiser is Glorot's, as no activation follows.
 
     Returns:
@@ -77,7 +130,9 @@ def logits(x: KerasTensor, classes: int, *, style: Style = RELU_BN, name: str | 
     """
     check.rank(x, 2)
     check.positive(classes, "classes")
-    return layers.Dense(int(classes), kernel_regularizer=style.regularizer, dtype="float32", name=name)(x)
+    return layers.Dense(
+        int(classes), use_bias=use_bias, kernel_regularizer=style.regularizer, dtype="float32", name=name
+    )(x)
 
 
 def pixel_logits(

@@ -40,6 +40,7 @@ from kblocks.style import RELU_BN, Style, activate, normalize
 __all__ = [
     "basic",
     "bottleneck",
+    "highway",
     "linear_projection",
     "padded",
     "preact_basic",
@@ -352,6 +353,43 @@ def separable(
         y = max_pool(y, 3, stride=pool_stride, style=style, name=part("pool"))
     y = _attend_and_drop(y, attention, drop_path, style, part)
     return add([_shortcut(x, filters, stride, pool_stride, shortcut, style, part), y], name=part("out"))
+
+
+def highway(
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    gate_bias: float = -2.0,
+    shortcut: Shortcut = projection,
+    drop_path: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`t · act(norm(conv3×3(x))) + (1 − t) · shortcut(x)` with the gate `t = sigmoid(conv3×3(x) + b)`.
+
+    Args:
+        stride: stride of both convolutions.
+        gate_bias: initial value of b; below 0 the unit begins near its shortcut.
+
+    Source: Srivastava, Greff and Schmidhuber, "Highway Networks", 2015, arXiv 1505.00387, equation 3.
+
+    >>> from keras import Input
+    >>> highway(Input((32, 32, 16)), 32, stride=2).shape
+    (None, 16, 16, 32)
+    """
+    check.rank(x, 4)
+    part = scope(name, "highway")
+    y = conv_norm_act(x, filters, 3, stride=stride, style=style, name=part("conv"))
+    gate = conv(
+        *(x, filters, 3), stride=stride, use_bias=True, initial_bias=gate_bias, activation="sigmoid", style=style,
+        name=part("gate"),
+    )  # fmt: skip
+    x = _shortcut(x, filters, stride, stride, shortcut, style, part)
+    # t · y + (1 − t) · x
+    y = layers.Multiply(name=part("gated"))([gate, layers.Subtract(name=part("difference"))([y, x])])
+    y = _attend_and_drop(y, None, drop_path, style, part)
+    return add([x, y], name=part("out"))
 
 
 def _shortcut(

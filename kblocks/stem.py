@@ -10,6 +10,7 @@ from dataclasses import replace
 from keras import KerasTensor, layers
 
 from kblocks import check
+from kblocks.compose import bias
 from kblocks.conv import conv, conv_norm, conv_norm_act
 from kblocks.naming import resolve, scope
 from kblocks.pool import max_pool
@@ -27,6 +28,7 @@ __all__ = [
     "nasnet",
     "patchify",
     "preact",
+    "whitening",
     "xception",
 ]
 
@@ -286,6 +288,45 @@ def convmixer(
     x = conv(x, filters, size, stride=size, use_bias=True, style=valid, name=part("conv"))
     x = activate(x, style=style, name=part("act" if style.norm else "out"))
     return normalize(x, style=style, name=part("out"))
+
+
+def whitening(
+    x: KerasTensor, filters: int, *, size: int = 2, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
+    """`act(W ∗ x + b)` without padding, with a kernel `W` that is not trained and a trained bias `b`.
+
+    The kernel, that of the layer `{name}_conv`, is random until it is set: for whitening to the eigenvectors of the
+    patches of training images, as by `architectures.airbench.whitening`.
+
+    Args:
+        size: height and width of the kernel.
+
+    Returns:
+        `(batch, height − size + 1, width − size + 1, filters)`.
+
+    Raises:
+        ValueError: `x` is smaller than the kernel.
+
+    Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, arXiv 2404.00498, section 3.2.
+
+    >>> from keras import Input
+    >>> whitening(Input((32, 32, 3)), 24).shape
+    (None, 31, 31, 24)
+    """
+    check.rank(x, 4)
+    check.positive(filters, "filters")
+    check.positive(size, "size")
+    _check_size(x, int(size), "whitening")
+    part = scope(name, "whitening_stem")
+    kernel = layers.Conv2D(
+        int(filters),
+        int(size),
+        use_bias=False,
+        kernel_initializer=style.initializer,
+        trainable=False,
+        name=part("conv"),
+    )
+    return activate(bias(kernel(x), name=part("bias")), style=style, name=part("out"))
 
 
 def nasnet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:

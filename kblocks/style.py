@@ -55,7 +55,13 @@ def __dir__() -> list[str]:
 
 
 def batch_norm(
-    x: KerasTensor, *, momentum: float = 0.9, epsilon: float = 1e-5, scale: bool = True, name: str | None = None
+    x: KerasTensor,
+    *,
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+    scale: bool = True,
+    dtype: str | None = None,
+    name: str | None = None,
 ) -> KerasTensor:
     """`γ (x − mean) / sqrt(variance + epsilon) + β` over the batch, per channel.
 
@@ -64,6 +70,7 @@ def batch_norm(
         momentum: momentum of the moving statistics.
         epsilon: added to the variance.
         scale: whether there is a γ.
+        dtype: of the output; `None` for that of the global dtype policy.
 
     Returns:
         A tensor of `x`'s shape.
@@ -74,7 +81,7 @@ def batch_norm(
     >>> batch_norm(Input((8, 8, 4))).shape
     (None, 8, 8, 4)
     """
-    return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, scale=scale, name=name)(x)
+    return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, scale=scale, dtype=dtype, name=name)(x)
 
 
 def layer_norm(x: KerasTensor, *, epsilon: float = 1e-6, name: str | None = None) -> KerasTensor:

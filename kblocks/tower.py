@@ -16,7 +16,18 @@ from kblocks.compose import concat
 from kblocks.contracts import Block, Merge
 from kblocks.naming import resolve, scope
 
-__all__ = ["abs_difference", "as_model", "cosine", "dot", "embed", "euclidean", "fuse", "siamese", "triplet"]
+__all__ = [
+    "abs_difference",
+    "as_model",
+    "cosine",
+    "dot",
+    "embed",
+    "euclidean",
+    "fuse",
+    "siamese",
+    "triplet",
+    "triplet_distances",
+]
 
 # `UnitNormalization` divides by at least 1e-12, the square root of this.
 SMALLEST = 1e-24
@@ -124,9 +135,35 @@ def triplet(
     (None, 2)
     """
     check.tensors(inputs, "inputs", 3)
+    name = resolve(name, "triplet")
+    vectors = embed(inputs, tower, joint_norm=joint_norm, name=scope(name, "triplet")("inputs"))
+    return triplet_distances(vectors, distance=distance, name=name)
+
+
+def triplet_distances(vectors: Sequence[KerasTensor], *, distance: Merge, name: str | None = None) -> KerasTensor:
+    """`[distance(anchor, positive), distance(anchor, negative)]`.
+
+    Args:
+        vectors: the anchor, the positive and the negative, `(batch, features)` each.
+        distance: see `triplet`.
+        name: the distances are named `{name}_positive` and `{name}_negative`, the output `{name}_out`.
+
+    Returns:
+        `(batch, 2)`, float32.
+
+    Raises:
+        ValueError: not three vectors of one shape, or a `distance` whose output is not `(batch, 1)`.
+
+    Source: Schroff, Kalenichenko and Philbin, "FaceNet", 2015, arXiv 1503.03832, section 3.1.
+
+    >>> triplet_distances([keras.Input((8,)) for _ in range(3)], distance=euclidean).shape
+    (None, 2)
+    """
+    check.tensors(vectors, "vectors", 3)
+    check.joinable(vectors, "vectors")
     check.function(distance, "distance")
     part = scope(name, "triplet")
-    anchor, positive, negative = embed(inputs, tower, joint_norm=joint_norm, name=part("inputs"))
+    anchor, positive, negative = vectors
     pairs = {"positive": [anchor, positive], "negative": [anchor, negative]}
     near, far = (distance(pair, name=part(place)) for place, pair in pairs.items())
     if tuple(near.shape[1:]) != (1,):

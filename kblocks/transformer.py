@@ -285,8 +285,7 @@ def encoder(
         name=part("attention"),
     )(y, y)
     if not qkv_bias:  # The layer has a bias in all projections or in none.
-        bias = compose.learned(y, (1,) * (len(y.shape) - 2) + (filters,), name=part("attention_bias"))
-        y = layers.Add(name=part("attention_biased"))([y, bias])
+        y = compose.bias(y, name=part("attention_bias"))
     y = residual(dropped(y, "attention_dropout"), "attention")
     x = compose.add([x, y], name=part("attention_out"))
 

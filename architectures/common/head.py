@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras import KerasTensor
+from keras import KerasTensor, layers
 
 from kblocks import Style, head
 from kblocks.pool import global_pool
@@ -62,3 +62,51 @@ def pool(x: KerasTensor, pooling: str) -> KerasTensor:
             '(`pooling="avg"` takes images of any size)'
         )
     return global_pool(x, pooling, name="pool")
+
+
+def classify_maps(
+    x: KerasTensor,
+    spec: Any,
+    classes: int,
+    pooling: str | None,
+    /,
+    *,
+    activation: str | None = "relu",
+    dropout: float | None = None,
+) -> KerasTensor:
+    """`avgpool(act(conv1×1(dropout(x))))`, one map for each class; as `classify` where `pooling` is given.
+
+    Args:
+        x: a family's features, `(batch, height, width, channels)`.
+        spec: a row's spec.
+        classes: number of logits; 0 for none.
+        pooling: as in `classify`; `None` for class maps.
+        activation: activation of the class maps.
+        dropout: dropout rate; `None` for `spec.dropout`.
+
+    Returns:
+        `(batch, classes)`, or the features.
+    """
+    dropout = spec.dropout if dropout is None else dropout
+    if not classes or pooling is not None:
+        return classify(x, spec, classes, pooling, dropout=dropout)
+    return head.conv_classifier(x, classes, activation=activation, dropout=dropout, style=spec.style, name="")
+
+
+def classify_scaled(x: KerasTensor, spec: Any, classes: int, pooling: str | None, /) -> KerasTensor:
+    """`W (spec.scale · maxpool(x))`: logits without a bias, of features scaled by a constant, as the logits then are.
+
+    Args:
+        x: a family's features, `(batch, height, width, channels)`.
+        spec: a row's spec.
+        classes: number of logits; 0 for none.
+        pooling: as in `classify`, with a default of `"max"`.
+
+    Returns:
+        `(batch, classes)`, or the features.
+    """
+    if not classes:
+        return classify(x, spec, classes, pooling)
+    x = pool(x, pooling or "max")
+    x = layers.Rescaling(spec.scale, dtype="float32", name="scale")(x)
+    return head.logits(x, classes, use_bias=False, style=spec.style, name="logits")

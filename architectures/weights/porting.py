@@ -17,8 +17,8 @@ from kblocks.graph.calls import Call, calls, is_graph
 Pair = tuple[str, keras.layers.Layer, keras.layers.Layer]
 """The name of a layer, the layer, and its counterpart in another network."""
 
-HEADS = re.compile(r"(auxiliary\d+_)?logits\d*")
-"""The names of layers that output logits."""
+HEADS = re.compile(r"(auxiliary\d+_)?logits\d*(_conv|_dense)?")
+"""The names of layers that output logits, or one number for each class."""
 
 HIDDEN = re.compile(r"hidden_dense\d+|head_dense")
 """The names of the hidden layers between pooling and logits."""

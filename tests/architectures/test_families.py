@@ -101,17 +101,21 @@ def each_network(names):
     return pytest.mark.parametrize("arch", daily(names, QUICK))
 
 
+POOLS_LEFT = {"vgg": 3, "alexnet": 1}
+
+
 class TestSmallImages:
     @pytest.mark.parametrize(("shape", "stem"), [((32, 32, 3), kb.stem.cifar), ((28, 28, 1), kb.stem.mnist)])
     @each_network(WITH_STEM)
     def test_more_than_one_position_is_left(self, arch, shape, stem):
-        overrides = {"pools": 3} if architectures.family(arch) == "vgg" else {"stem": stem}
+        pools = POOLS_LEFT.get(architectures.family(arch))
+        overrides = {"pools": pools} if pools else {"stem": stem}
         features = architectures.create(arch, input_shape=shape, classes=0, **overrides)
         assert min(features.output_shape[1:3]) >= 2
 
     @pytest.mark.parametrize("shape", [(32, 32, 3), (28, 28, 1)])
     @each_network(REDUCING)
     def test_without_a_word_they_are_refused_with_the_way_out(self, arch, shape):
-        way = "`pools=`" if architectures.family(arch) == "vgg" else r"kblocks\.stem\.(cifar|bare)"
+        way = "`pools=`" if architectures.family(arch) in POOLS_LEFT else r"kblocks\.stem\.(cifar|bare)"
         with pytest.raises(ValueError, match=rf"{arch} can't be built for inputs of {shape[0]}×.*: .*{way}"):
             architectures.create(arch, input_shape=shape)

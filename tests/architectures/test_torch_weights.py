@@ -98,22 +98,24 @@ class TestTorchvision:
 
     @pytest.mark.parametrize("norm", [False, True])
     @pytest.mark.parametrize(
-        ("shape", "pools", "layout", "depths", "widths"),
+        ("arch", "shape", "pools", "layout", "depths", "widths"),
         [
-            ((28, 28, 3), 2, [4, "M", 8, 8, "M"], (1, 2), (4, 8)),
-            slow((224, 224, 3), 5, "D", (2, 2, 3, 3, 3), (64, 128, 256, 512, 512)),
+            ("vgg16", (28, 28, 3), 2, [4, "M", 8, 8, "M"], (1, 2), (4, 8)),
+            slow("vgg11", (224, 224, 3), 5, "A", (1, 1, 2, 2, 2), (64, 128, 256, 512, 512)),
+            slow("vgg13", (224, 224, 3), 5, "B", (2, 2, 2, 2, 2), (64, 128, 256, 512, 512)),
+            slow("vgg16", (224, 224, 3), 5, "D", (2, 2, 3, 3, 3), (64, 128, 256, 512, 512)),
         ],
     )
-    def test_vgg(self, norm, shape, pools, layout, depths, widths):
+    def test_vgg(self, norm, arch, shape, pools, layout, depths, widths):
         models, torch = library("torchvision").models.vgg, library("torch")
         with torch.device("meta"):  # without memory for dense layers of 4096
             net = models.VGG(torch.nn.Identity(), init_weights=False)
-        net.features = models.make_layers(models.cfgs["D"] if layout == "D" else layout, norm)
+        net.features = models.make_layers(models.cfgs[layout] if isinstance(layout, str) else layout, norm)
         linear, relu, dropout = torch.nn.Linear, torch.nn.ReLU, torch.nn.Dropout
         sizes = (linear(49 * widths[-1], 16), linear(16, 12), linear(12, 7))
         net.classifier = torch.nn.Sequential(sizes[0], relu(), dropout(), sizes[1], relu(), dropout(), sizes[2])
         overrides = {"depths": depths, "widths": widths, "pools": pools, "hidden": (16, 12)}
-        assert_parity("vgg16_bn" if norm else "vgg16", net, "torchvision", shape, **overrides)
+        assert_parity(f"{arch}_bn" if norm else arch, net, "torchvision", shape, **overrides)
 
     def test_parameters_that_are_being_trained_and_of_half_the_precision(self):
         models = library("torchvision").models

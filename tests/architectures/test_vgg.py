@@ -1,5 +1,7 @@
 """VGG: its rows from the paper's tables, its head, and small images."""
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 import pytest
@@ -8,11 +10,17 @@ import architectures
 import kblocks as kb
 from tests.support.models import predict
 from tests.support.numpy_layers import Numpy, relu
+from tests.support.torch_networks import assert_parity_in_order, library
 from tests.support.weights import randomise
 
 WIDTHS = (64, 128, 256, 512, 512)
-# Columns D and E of Table 1.
-DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+# Columns A, B, D and E of Table 1.
+DEPTHS = {
+    "vgg11": (1, 1, 2, 2, 2),
+    "vgg13": (2, 2, 2, 2, 2),
+    "vgg16": (2, 2, 3, 3, 3),
+    "vgg19": (2, 2, 4, 4, 4),
+}
 
 
 @pytest.mark.parametrize("norm", [False, True])
@@ -39,8 +47,12 @@ def test_counts_in_closed_form(arch, norm):
 @pytest.mark.parametrize(
     ("arch", "published", "biases"),
     [
+        ("vgg11", 132_863_336, 0),
+        ("vgg13", 133_047_848, 0),
         ("vgg16", 138_357_544, 0),
         ("vgg19", 143_667_240, 0),
+        ("vgg11_bn", 132_868_840, 64 + 128 + 2 * 256 + 4 * 512),
+        ("vgg13_bn", 133_053_736, 2 * 64 + 2 * 128 + 2 * 256 + 4 * 512),
         ("vgg16_bn", 138_365_992, 2 * 64 + 2 * 128 + 3 * 256 + 6 * 512),
         ("vgg19_bn", 143_678_248, 2 * 64 + 2 * 128 + 4 * 256 + 8 * 512),
     ],
@@ -51,6 +63,71 @@ def test_published_parameters(arch, published, biases):
     if biases:
         assert f"{published:,}" in row.source
         assert f"{biases:,}" in row.departures
+
+
+# At 10 classes, in millions: kuangliu's and bearpaw's with one dense layer, chenyaofo's, and huyvnphan's with 4096.
+@pytest.mark.parametrize(
+    ("arch", "published"),
+    [
+        ("vgg11", (9.231, 9.756, 28.150)),
+        ("vgg13", (9.416, 9.941, 28.334)),
+        ("vgg16", (14.728, 15.254, 33.647)),
+        ("vgg19", (20.041, 20.566, 38.959)),
+    ],
+)
+def test_counts_for_cifar(arch, published):
+    """Five poolings leave one position; each repository has a bias beside each normalisation, which ours lacks."""
+    convs, macs, channels, side, biases = 0, 0, 3, 32, 0
+    for depth, width in zip(DEPTHS[arch], WIDTHS, strict=True):
+        for _ in range(depth):
+            convs += 9 * channels * width + 2 * width
+            macs += side**2 * 9 * channels * width
+            biases += width
+            channels = width
+        side //= 2
+    for suffix, units, millions in zip(("", "_512", "_4096"), ((), (512,) * 2, (4096,) * 2), published, strict=True):
+        sizes = (512, *units, 10)
+        dense = sum(a * b for a, b in pairwise(sizes))
+        row = architectures.variant(f"{arch}_bn_cifar{suffix}")
+        assert (row.params, row.macs) == (convs + dense + sum(sizes[1:]), macs + dense)
+        assert (row.params + biases) / 1e6 == pytest.approx(millions, abs=6e-4)
+
+
+def torch_network(layout, hidden):
+    """Torchvision's, without biases beside normalisations, on the one position that is left."""
+    nn, models = library("torch").nn, library("torchvision").models.vgg
+    features = models.make_layers(layout, True)
+    for module in features:
+        if isinstance(module, nn.Conv2d):
+            module.bias = None
+    channels = [width for width in layout if width != "M"][-1]
+    layers = []
+    for units in hidden:
+        layers += [nn.Linear(channels, units), nn.ReLU(), nn.Dropout()]
+        channels = units
+    return nn.Sequential(features, nn.Flatten(), *layers, nn.Linear(channels, 10))
+
+
+@pytest.mark.parametrize(("suffix", "hidden"), [("", ()), ("_512", (6, 5))])
+def test_the_form_for_cifar_is_torchvisions(suffix, hidden):
+    overrides = {"widths": (4, 8, 8, 8, 8), **({"hidden": hidden} if hidden else {})}
+    model = architectures.create(f"vgg11_bn_cifar{suffix}", **overrides)
+    net = torch_network([4, "M", 8, "M", 8, 8, "M", 8, 8, "M", 8, 8, "M"], hidden)
+    assert_parity_in_order(model, net)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arch", "layout"), [("vgg11", "A"), ("vgg13", "B"), ("vgg16", "D"), ("vgg19", "E")])
+def test_the_networks_for_cifar_are_torchvisions(arch, layout):
+    cfgs = library("torchvision").models.vgg.cfgs
+    assert_parity_in_order(architectures.create(f"{arch}_bn_cifar"), torch_network(cfgs[layout], ()))
+
+
+def test_the_form_for_cifar_at_other_sizes():
+    overrides = {"widths": (4, 8, 8, 8, 8)}
+    model = architectures.create("vgg11_bn_cifar", input_shape=(28, 28, 1), classes=100, **overrides)
+    assert model.get_layer("stage5_pool").output.shape == (None, 1, 1, 8)
+    assert model.output_shape == (None, 100)
 
 
 def small(arch="vgg16", **overrides):

@@ -372,3 +372,19 @@ def test_a_user_unit_drops_into_a_stage(numbers, evaluate):
     first, second = (ops.convert_to_numpy(model.get_layer(f"s_unit{i}").kernel)[0, 0] for i in (1, 2))
     data = numbers(2, 8, 8, 4)
     np.testing.assert_allclose(evaluate(model, data), data[:, ::2, ::2] @ first @ second, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (3, 2, 4), (2, 3, 2, 4)])
+def test_bias_adds_to_each_channel(shape, numbers, evaluate, gradients):
+    x = keras.Input(shape)
+    model = keras.Model(x, compose.bias(x, name="b"))
+    data = numbers(3, *shape)
+    np.testing.assert_array_equal(evaluate(model, data), data)
+    summand = np.array([2.0, -1.0, 0.0, 0.5], "float32")
+    assert [weight.path for weight in model.weights] == ["b_beta/kernel"]
+    model.set_weights([summand[None]])
+    np.testing.assert_allclose(evaluate(model, data), data + summand, rtol=1e-6)
+    slopes = np.random.default_rng(0).uniform(0.5, 1.5, size=data.shape).astype("float32")
+    by_weight, (by_input,) = gradients(model, data)
+    np.testing.assert_allclose(by_input, slopes, rtol=1e-5)
+    np.testing.assert_allclose(by_weight["b_beta/kernel"][0], slopes.reshape(-1, 4).sum(0), rtol=1e-4)

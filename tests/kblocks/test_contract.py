@@ -41,6 +41,7 @@ from kblocks import (
     transformer,
 )
 from kblocks.densenet import dense_block, dense_layer, transition
+from kblocks.squeezenet import fire
 from kblocks.style import RELU_BN, Style
 from tests.support.models import ALLOWED_OPS, operations, strangers
 
@@ -183,7 +184,9 @@ ROWS = [
     Row(compose.stochastic_depth, {"rate": 0.5}, (IMAGE,), same(4), 0),
     Row(compose.layer_scale, {"initial": 0.5}, (IMAGE,), same(4), 4),
     Row(compose.learned, {"shape": (2, 3), "initializer": "ones"}, (IMAGE,), lambda h, w: (2, 3), 6),
+    Row(compose.bias, {}, (IMAGE,), same(4), 4),
     Row(head.classifier, {"classes": 10, "dropout": 0.1}, (IMAGE,), vector(10), 4 * 10 + 10),
+    Row(head.conv_classifier, {"classes": 10, "dropout": 0.1}, (IMAGE,), vector(10), 4 * 10 + 10),
     Row(head.logits, {"classes": 10}, (VECTOR,), vector(10), 6 * 10 + 10),
     Row(
         head.auxiliary,
@@ -310,6 +313,20 @@ ROWS = [
         (IMAGE,),
         same(8, 2),
         (9 * 4 + 4 * 8 + 16) + 2 * (9 * 8 + 8 * 8 + 16) + (4 * 8 + 16),
+    ),
+    Row(
+        residual.highway,
+        {"filters": 8, "stride": 2, "drop_path": 0.1},
+        (IMAGE,),
+        same(8, 2),
+        (9 * 4 * 8 + 16) + (9 * 4 * 8 + 8) + (4 * 8 + 16),
+    ),
+    Row(
+        fire,
+        {"filters": 4, "ratio": 1 / 2, "bypass": True, "drop_path": 0.1},
+        (IMAGE,),
+        same(4),
+        (4 * 2 + 2) + (2 * 2 + 2) + (9 * 2 * 2 + 2),
     ),
     Row(dense_layer, {"growth": 3, "dropout": 0.1}, (IMAGE,), same(4 + 3), (8 + 4 * 12) + (24 + 9 * 12 * 3)),
     Row(
@@ -485,6 +502,13 @@ ROWS = [
     Row(stem.mnist, {"filters": 6}, (IMAGE,), lambda h, w: (h + 4, w + 4, 6), 9 * 4 * 6 + 12),
     Row(stem.imagenet, {"filters": 6}, (IMAGE,), same(6, 4), 49 * 4 * 6 + 12, least=64),
     Row(stem.preact, {"filters": 6}, (IMAGE,), same(6, 4), 49 * 4 * 6 + 6, least=64),
+    Row(
+        stem.whitening,
+        {"filters": 6},
+        (IMAGE,),
+        lambda h, w: (h - 1, w - 1, 6),
+        6,
+    ),
     Row(stem.mobile, {"filters": 6}, (IMAGE,), same(6, 2), 9 * 4 * 6 + 12),
     Row(
         stem.xception,
@@ -520,6 +544,7 @@ ROWS = [
     ),
     Row(tower.siamese, {"tower": TOWER, "merge": tower.dot}, (VECTOR, VECTOR), vector(1), 6 * 4 + 4),
     Row(tower.triplet, {"tower": TOWER, "distance": tower.dot}, (VECTOR,) * 3, vector(2), 6 * 4 + 4),
+    Row(tower.triplet_distances, {"distance": tower.dot}, (VECTOR,) * 3, vector(2), 0),
     Row(
         tower.embed,
         {"tower": TOWER, "joint_norm": True},
@@ -537,14 +562,17 @@ ROWS = [
     Row(tower.dot, {}, (VECTOR, VECTOR), vector(1), 0),
 ]
 
-FLOAT32 = {"classifier", "logits", "pixel_logits", "auxiliary", "euclidean", "cosine", "dot", "siamese", "triplet"}
+FLOAT32 = {
+    *("classifier", "conv_classifier", "logits", "pixel_logits", "auxiliary"),
+    *("euclidean", "cosine", "dot", "siamese", "triplet", "triplet_distances"),
+}
 KNOWN_SIZES_ONLY = {"auxiliary", "depth_to_space", "position_embed", "mlp_mixer"}
 # Of an image of unknown size that their strides divide.
 DIVISIBLE_SIZES_ONLY = {"unet", "fpn", "semantic_fpn", "deeplab_v3_plus"}
 ANY_RANK = {
     *("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"),
     *("activation", "normalize", "activate", "norm_act"),
-    *("concat", "add", "stochastic_depth", "layer_scale", "learned", "as_model"),
+    *("concat", "add", "bias", "stochastic_depth", "layer_scale", "learned", "as_model"),
     "encoder",
 }
 POOLS_ANY_RANK = {"global_pool", "classifier"}

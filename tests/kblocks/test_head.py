@@ -156,3 +156,24 @@ def test_logits_want_a_vector(shape):
 def test_auxiliary_refuses_a_rate():
     with pytest.raises(ValueError, match=r"`dropout` must be at least 0 and below 1; got 1\.5"):
         head.auxiliary(keras.Input((8, 8, 4)), 10, dropout=1.5, style=RELU_BN)
+
+
+@pytest.mark.parametrize(
+    ("activation", "function"), [("relu", lambda x: np.maximum(x, 0)), (None, lambda x: x), ("tanh", np.tanh)]
+)
+def test_conv_classifier_is_the_mean_of_class_maps(activation, function, numbers, evaluate, scramble):
+    x = keras.Input((5, 4, 3))
+    model = scramble(keras.Model(x, head.conv_classifier(x, 7, activation=activation, dropout=0.9, name="head")))
+    kernel, bias = weights_of(model, "head_logits_conv")
+    data = numbers(2, 5, 4, 3)
+    expected = function(data @ kernel[0, 0] + bias).mean((1, 2))
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-5)
+    assert [layer.name for layer in model.layers[1:]] == ["head_dropout", "head_logits_conv", "head_logits"]
+
+
+def test_logits_without_a_bias(numbers, evaluate):
+    x = keras.Input((6,))
+    model = keras.Model(x, head.logits(x, 3, use_bias=False, name="logits"))
+    (kernel,) = weights_of(model, "logits")
+    data = numbers(2, 6)
+    np.testing.assert_allclose(evaluate(model, data), data @ kernel, rtol=1e-4, atol=1e-5)

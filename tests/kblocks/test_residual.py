@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from kblocks import compose, residual
 from kblocks.style import RELU, RELU_BN, Style, linear
-from tests.support.numpy_layers import Numpy, max_pool, relu
+from tests.support.numpy_layers import Numpy, max_pool, relu, sigmoid
 from tests.support.weights import randomise
 
 PLAIN = [residual.basic, residual.bottleneck]
@@ -402,3 +402,21 @@ def test_a_separable_unit_in_numpy(numbers, evaluate):
     assert y.min() < 0
     assert model.get_layer("u_conv1").output.shape[-1] == 4
     np.testing.assert_allclose(evaluate(model, data), shortcut + y, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("filters", "stride"), [(4, 1), (6, 2)])
+def test_a_highway_unit_in_numpy(filters, stride, numbers, evaluate, scramble):
+    model = scramble(unit_model(residual.highway, 4, filters, size=7, stride=stride))
+    net, data = Numpy(model, "u_"), numbers(2, 7, 7, 4)
+    gate = sigmoid(net.conv(data, "gate", stride))
+    shortcut = net.conv_norm(data, "shortcut", stride) if stride == 2 else data
+    expected = gate * relu(net.conv_norm(data, "conv", stride)) + (1 - gate) * shortcut
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-5)
+    assert model.layers[-1].name == "u_out"
+
+
+def test_a_highway_unit_begins_near_its_input(numbers, evaluate):
+    model = unit_model(residual.highway, 4, 4, gate_bias=-30.0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.get_layer("u_gate").bias), np.full(4, -30, "float32"))
+    data = numbers(2, 8, 8, 4)
+    np.testing.assert_allclose(evaluate(model, data), data, atol=1e-6)

@@ -9,6 +9,7 @@ from keras import layers
 
 from kblocks import stem
 from kblocks.style import RELU_BN, SWISH_BN, TANH, linear
+from tests.support.numpy_layers import conv
 
 STEMS = [stem.cifar, stem.bare, stem.mnist, stem.imagenet, stem.googlenet]
 
@@ -101,3 +102,22 @@ def test_a_stem_keeps_images_apart(function, numbers, evaluate, scramble):
     together, alone = evaluate(model, data), evaluate(model, data[1:])
     np.testing.assert_allclose(together[1:], alone, rtol=1e-4, atol=1e-4)
     assert np.abs(together[0] - together[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_whitening_is_a_frozen_convolution_and_a_bias(size, numbers, evaluate, scramble):
+    x = keras.Input((6, 5, 3))
+    model = scramble(keras.Model(x, stem.whitening(x, 8, size=size, name="stem")))
+    assert [weight.path for weight in model.trainable_weights] == ["stem_bias_beta/kernel"]
+    assert [weight.path for weight in model.non_trainable_weights] == ["stem_conv/kernel"]
+    (kernel,), (bias,) = (model.get_layer(name).get_weights() for name in ("stem_conv", "stem_bias_beta"))
+    data = numbers(2, 6, 5, 3)
+    expected = np.maximum(conv(data, kernel, padding="valid") + bias[0], 0)
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_saved_whitening_kernel_stays_frozen(tmp_path):
+    x = keras.Input((6, 5, 3))
+    keras.Model(x, stem.whitening(x, 8, name="stem")).save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert [weight.path for weight in loaded.trainable_weights] == ["stem_bias_beta/kernel"]

@@ -31,7 +31,7 @@ def attention(model, x, name="e"):
     mean = np.einsum("bhij,bjhd->bihd", shares, v)
     y = np.einsum("bihd,hdc->bic", mean, found["attention_output/kernel"])
     return y + (
-        found["attention_output/bias"] if "query/bias" in found else weights(model, f"{name}_attention_bias")[0]
+        found["attention_output/bias"] if "query/bias" in found else weights(model, f"{name}_attention_bias_beta")[0]
     )
 
 
