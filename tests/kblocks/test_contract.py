@@ -137,6 +137,7 @@ ROWS = [
     ),
     Row(compose.stochastic_depth, {"rate": 0.5}, (IMAGE,), same(4), 0),
     Row(compose.layer_scale, {"initial": 0.5}, (IMAGE,), same(4), 4),
+    Row(compose.shake, {}, (IMAGE, IMAGE), same(4), 0),
     Row(head.classifier, {"classes": 10, "dropout": 0.1}, (IMAGE,), vector(10), 4 * 10 + 10),
     Row(head.logits, {"classes": 10}, (VECTOR,), vector(10), 6 * 10 + 10),
     Row(
@@ -236,6 +237,15 @@ ROWS = [
     Row(residual.projection, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 4 * 8 + 16),
     Row(residual.linear_projection, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 4 * 8),
     Row(residual.padded, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 0),
+    Row(residual.pooled_projection, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 4 * 8 + 16),
+    Row(residual.shifted_projection, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 4 * 8 + 16),
+    Row(
+        residual.shake_shake,
+        {"filters": 8, "stride": 2},
+        (IMAGE,),
+        same(8, 2),
+        2 * (9 * 4 * 8 + 16 + 9 * 8 * 8 + 16) + (4 * 8 + 16),
+    ),
     Row(residual.basic, {"filters": 8, "stride": 2, "style": PLAIN}, (IMAGE,), same(8, 2), BASIC),
     Row(
         residual.bottleneck,
@@ -246,7 +256,7 @@ ROWS = [
     ),
     Row(
         residual.preact_basic,
-        {"filters": 8, "stride": 2},
+        {"filters": 8, "stride": 2, "dropout": 0.1},
         (IMAGE,),
         same(8, 2),
         8 + (9 * 4 * 8 + 16) + 9 * 8 * 8 + 4 * 8,
@@ -309,6 +319,15 @@ ROWS = [
         (9 * 4 * 6 + 12) + (6 * 8 + 16),
     ),
     Row(attention.squeeze_excite, {"ratio": 1 / 2}, (IMAGE,), same(4), (4 * 2 + 2) + (2 * 4 + 4)),
+    Row(attention.eca, {"kernel_size": 3}, (IMAGE,), same(4), 3),
+    Row(attention.cbam, {"ratio": 1 / 2, "kernel_size": 3}, (IMAGE,), same(4), (4 * 2 + 2) + (2 * 4 + 4) + (9 * 2 + 2)),
+    Row(
+        attention.gather_excite,
+        {"extent": 4, "depthwise": True, "ratio": 1 / 2},
+        (IMAGE,),
+        same(4),
+        2 * (9 * 4 + 8) + (4 * 2 + 2) + (2 * 4 + 4),
+    ),
     Row(stem.patchify, {"filters": 6, "size": 2}, (IMAGE,), halved(6), (4 * 4 * 6 + 6) + 12),
     Row(stem.nasnet, {"filters": 6}, (IMAGE,), reduced(6), 9 * 4 * 6 + 12),
     Row(convnext.downsample, {"filters": 8}, (IMAGE,), halved(8), 8 + (4 * 4 * 8 + 8)),
@@ -349,6 +368,14 @@ ROWS = [
     Row(stem.cifar, {"filters": 6}, (IMAGE,), same(6), 9 * 4 * 6 + 12),
     Row(stem.mnist, {"filters": 6}, (IMAGE,), lambda h, w: (h + 4, w + 4, 6), 9 * 4 * 6 + 12),
     Row(stem.imagenet, {"filters": 6}, (IMAGE,), same(6, 4), 49 * 4 * 6 + 12, least=64),
+    Row(
+        stem.deep,
+        {"filters": 6},
+        (IMAGE,),
+        same(6, 4),
+        (9 * 4 * 3 + 6) + (9 * 3 * 3 + 6) + (9 * 3 * 6 + 12),
+        least=64,
+    ),
     Row(stem.preact, {"filters": 6}, (IMAGE,), same(6, 4), 49 * 4 * 6 + 6, least=64),
     Row(stem.mobile, {"filters": 6}, (IMAGE,), same(6, 2), 9 * 4 * 6 + 12),
     Row(
@@ -403,10 +430,10 @@ ROWS = [
 ]
 
 FLOAT32 = {"classifier", "logits", "auxiliary", "euclidean", "cosine", "dot", "siamese", "triplet"}
-KNOWN_SIZES_ONLY = {"auxiliary"}
+KNOWN_SIZES_ONLY = {"auxiliary", "gather_excite"}
 ANY_RANK = {
     *("batch_norm", "layer_norm", "group_norm", "activation", "normalize", "activate", "norm_act"),
-    *("concat", "add", "stochastic_depth", "layer_scale", "as_model"),
+    *("concat", "add", "stochastic_depth", "shake", "layer_scale", "as_model"),
 }
 POOLS_ANY_RANK = {"global_pool", "classifier"}
 
