@@ -1,5 +1,6 @@
 """Vision transformers, compact ones too: tokens of patches, positions, encoder units, and one vector of all tokens."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -173,9 +174,12 @@ def backbone(x: KerasTensor, spec: ViT, *, name: str | None = None) -> KerasTens
         x = kb.transformer.position_embed(x, kind=spec.position, stddev=spec.position_stddev, name=part("position"))
     if spec.dropout:
         x = layers.Dropout(spec.dropout, name=part("dropout"))(x)
+    unit: Callable[..., KerasTensor] = spec.unit
+    if spec.dropout and check.takes(unit, "dropout"):
+        unit = partial(unit, dropout=spec.dropout)
     x = kb.compose.stage(
         x,
-        partial(spec.unit, dropout=spec.dropout) if spec.dropout and check.takes(spec.unit, "dropout") else spec.unit,
+        unit,
         spec.width,
         spec.depth,
         drop_paths=drop_path_schedule(spec.drop_path, (spec.depth,))[0],

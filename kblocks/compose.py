@@ -23,6 +23,7 @@ __all__ = [
     "drop_path_schedule",
     "layer_scale",
     "learned",
+    "shake",
     "skip",
     "stage",
     "stochastic_depth",
@@ -30,6 +31,8 @@ __all__ = [
 
 # A stride beyond every size: the output of a pooling with it is the first position alone.
 BEYOND = 2**30
+# Random bits of a uniform number, and fractional bits of a tensor that passes no gradient.
+BITS = 16
 
 
 def __dir__() -> list[str]:
@@ -251,6 +254,42 @@ def stochastic_depth(x: KerasTensor, rate: float, *, name: str | None = None) ->
     return layers.Dropout(rate, noise_shape=(None,) + (1,) * (len(x.shape) - 1), name=name)(x)
 
 
+def shake(tensors: Sequence[KerasTensor], *, name: str | None = None) -> KerasTensor:
+    """`α a + (1 − α) b` with a random α for each image, whose gradient is that of `β a + (1 − β) b`; `(a + b) / 2` in
+    inference.
+
+    α and β are independent and uniform between 0 and 1. In training the value is rounded to a multiple of `2^-16`: it
+    is `β a + (1 − β) b` plus the difference in integers, as no layer of Keras stops a gradient otherwise.
+
+    Args:
+        tensors: two, `a` and `b`, of equal shapes, with values below `2^15`.
+
+    Returns:
+        A tensor of their shape.
+
+    Raises:
+        ValueError: there are not two, or the shapes differ.
+
+    Source: Gastaldi, "Shake-Shake regularization", 2017, arXiv 1705.07485, equation 2 and Figure 1: "Shake" in both
+    passes at the level "Image".
+
+    >>> from keras import Input
+    >>> shake([Input((8, 8, 3)), Input((8, 8, 3))]).shape
+    (None, 8, 8, 3)
+    """
+    check.tensors(tensors, "tensors", 2)
+    check.joinable(tensors, "tensors")
+    a, b = tensors
+    part = scope(name, "shake")
+    one = _one(a, part)
+    alpha, beta = (_uniform(one, len(a.shape), part(letter)) for letter in ("alpha", "beta"))
+    difference = layers.Subtract(name=part("difference"))([a, b])
+    backward = layers.Multiply(name=part("backward"))([difference, beta])
+    jump = layers.Subtract(dtype="float32", name=part("gap"))([alpha, beta])
+    jump = _without_gradient(layers.Multiply(name=part("jump"))([difference, jump]), part)
+    return layers.Add(name=part("out"))([b, backward, jump])
+
+
 def drop_path_schedule(rate: float, depths: Sequence[int]) -> list[list[float]]:
     """Linearly increasing drop-path rates, from 0 at the first unit to `rate` at the last, for each stage.
 
@@ -381,16 +420,46 @@ def learned(
     sizes = tuple(int(size) for size in shape)
     if values is not None and np.shape(values) != sizes:
         raise ValueError(f"`values` must have the shape {sizes}; got {np.shape(values)}")
-    # A dense layer applied to ones is a learned vector. The ones are `0 · x + 1` of one value of each example, so that
-    # nothing has to be computed for the others; as integers, which pass no gradient on to `x` and have no NaN.
-    one = layers.Flatten(name=f"{name}_flat")(x)
-    one = layers.Reshape((-1, 1), name=f"{name}_values")(one)
-    one = layers.AveragePooling1D(1, strides=BEYOND, name=f"{name}_first")(one)
-    one = layers.Reshape((1,), name=f"{name}_value")(one)
-    one = layers.Rescaling(0.0, offset=1.0, dtype="int16", name=f"{name}_one")(one)
+    # A dense layer applied to ones is a learned vector.
     dense = layers.Dense(prod(sizes), use_bias=False, kernel_initializer=initializer, name=name)
-    vector = dense(one)
+    vector = dense(_one(x, scope(name, name)))
     if values is not None:
         dense.set_weights([np.reshape(values, (1, -1))])
         dense.trainable = False
     return layers.Reshape(sizes, name=f"{name}_out")(vector)
+
+
+def _one(x: KerasTensor, part: Callable[[str], str]) -> KerasTensor:
+    """`(batch, 1)`, an integer 1 for each example of `x`.
+
+    It is `0 · x + 1` of one value of each example, so that nothing has to be computed for the others; as integers,
+    which pass no gradient on to `x` and have no NaN.
+    """
+    one = layers.Flatten(name=part("flat"))(x)
+    one = layers.Reshape((-1, 1), name=part("values"))(one)
+    one = layers.AveragePooling1D(1, strides=BEYOND, name=part("first"))(one)
+    one = layers.Reshape((1,), name=part("value"))(one)
+    return layers.Rescaling(0.0, offset=1.0, dtype="int16", name=part("one"))(one)
+
+
+def _uniform(one: KerasTensor, rank: int, name: str) -> KerasTensor:
+    """`(batch, 1, …)`, in training a number for each example, uniform in `(k + 1/2) / 2^BITS`; 1/2 in inference.
+
+    Its binary digits are ones that a dropout keeps with a probability of 1/2, times powers of two.
+    """
+    part = scope(name, "uniform")
+    digits = layers.RepeatVector(BITS, name=part("repeat"))(one)
+    # The dropout doubles what it keeps, and the pooling takes the mean for the sum.
+    weights = [[BITS * 2.0 ** -(i + 1)] for i in range(1, BITS + 1)]
+    digits = layers.Rescaling(weights, dtype="float32", name=part("digits"))(digits)
+    digits = layers.Dropout(0.5, dtype="float32", name=part("dropout"))(digits)
+    y = layers.GlobalAveragePooling1D(dtype="float32", name=part("sum"))(digits)
+    y = layers.Rescaling(1.0, offset=2.0 ** -(BITS + 1), dtype="float32", name=part("centre"))(y)
+    return layers.Reshape((1,) * (rank - 1), dtype="float32", name=part("out"))(y)
+
+
+def _without_gradient(x: KerasTensor, part: Callable[[str], str]) -> KerasTensor:
+    """`x` to an accuracy of `2^-BITS`, as a constant of the gradient: integers pass none on."""
+    x = layers.Rescaling(2.0**BITS, dtype="float32", name=part("scale"))(x)
+    x = layers.Rescaling(1.0, dtype="int32", name=part("integer"))(x)
+    return layers.Rescaling(2.0**-BITS, dtype="float32", name=part("constant"))(x)

@@ -98,7 +98,7 @@ def conv(
 
 def depthwise_conv(
     x: KerasTensor,
-    kernel_size: int = 3,
+    kernel_size: int | tuple[int, int] = 3,
     *,
     stride: int = 1,
     dilation: int = 1,
@@ -111,7 +111,7 @@ def depthwise_conv(
     """`W_c ∗ x_c` for each channel `c`: a 2-D convolution that does not mix channels.
 
     Args:
-        kernel_size: height and width of the kernel.
+        kernel_size: height and width of the kernel, or one number for both.
         stride: stride in both directions.
         dilation: dilation rate.
         multiplier: number of output channels for each input channel (`depth_multiplier` in Keras).

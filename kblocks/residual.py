@@ -25,11 +25,12 @@ at even sizes the windows of `"same"` and stride 2 are centred on the odd pixels
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from keras import KerasTensor, layers
 
 from kblocks import check
-from kblocks.compose import add, stochastic_depth
+from kblocks.compose import add, concat, shake, stochastic_depth
 from kblocks.contracts import Attention, Shortcut
 from kblocks.conv import conv, conv_norm, conv_norm_act, separable_conv
 from kblocks.naming import scope
@@ -43,10 +44,13 @@ __all__ = [
     "highway",
     "linear_projection",
     "padded",
+    "pooled_projection",
     "preact_basic",
     "preact_bottleneck",
     "projection",
     "separable",
+    "shake_shake",
+    "shifted_projection",
 ]
 
 
@@ -95,6 +99,69 @@ def linear_projection(
     (None, 16, 16, 32)
     """
     return conv(x, filters, 1, stride=stride, use_bias=use_bias, style=style, name=name)
+
+
+def pooled_projection(
+    x: KerasTensor, filters: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
+    """`norm(conv1×1(avgpool(x)))` with windows of the size of the stride, so that every pixel is used.
+
+    Args:
+        stride: stride and window of the pooling; at 1 there is none.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Source: He et al., "Bag of Tricks for Image Classification with Convolutional Neural Networks", 2018, arXiv
+    1812.01187, Figure 2 (c), ResNet-D.
+
+    >>> from keras import Input
+    >>> pooled_projection(Input((32, 32, 16)), 32, stride=2).shape
+    (None, 16, 16, 32)
+    """
+    check.positive(stride, "stride")
+    part = scope(name, "pooled_projection")
+    if stride > 1:
+        # An even window can't be padded equally on both sides.
+        pooling = replace(style, padding="same") if style.padding == "symmetric" else style
+        x = avg_pool(x, stride, stride=stride, style=pooling, name=part("pool"))
+    return conv_norm(x, filters, 1, style=style, name=part("conv"))
+
+
+def shifted_projection(
+    x: KerasTensor, filters: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
+    """`norm([conv1×1(x[::stride, ::stride]), conv1×1(z[::stride, ::stride])])` with `z` = `x` moved down and right by
+    one pixel.
+
+    Args:
+        filters: number of output channels, half of them from each convolution.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: 2 does not divide `filters`.
+
+    Source: Gastaldi, "Shake-Shake regularization", 2017, arXiv 1705.07485, section 2.1.
+
+    >>> from keras import Input
+    >>> shifted_projection(Input((32, 32, 16)), 32, stride=2).shape
+    (None, 16, 16, 32)
+    """
+    check.rank(x, 4)
+    check.positive(stride, "stride")
+    check.divisible(filters, 2, "filters", "2")
+    part = scope(name, "shifted_projection")
+    z = layers.Cropping2D(((0, 1), (0, 1)), name=part("crop"))(x)
+    z = layers.ZeroPadding2D(((1, 0), (1, 0)), name=part("pad"))(z)
+    paths = []
+    for i, y in enumerate((x, z), 1):
+        if stride > 1:
+            y = avg_pool(y, 1, stride=stride, style=style, name=part(f"subsample{i}"))
+        paths.append(conv(y, filters // 2, 1, style=style, name=part(f"conv{i}")))
+    x = concat(paths, name=part("out" if style.norm is None else "concat"))
+    return normalize(x, style=style, name=part("out"))
 
 
 def padded(
@@ -160,10 +227,47 @@ def basic(
     check.rank(x, 4)
     conv_stride, conv_dilation = replace_stride(stride, dilation)
     part = scope(name, "basic")
-    y = conv_norm_act(
-        x, filters, 3, stride=conv_stride, dilation=conv_dilation, groups=groups, style=style, name=part("conv1")
-    )
-    y = conv_norm(y, filters, 3, dilation=dilation, groups=groups, style=style, name=part("conv2"))
+    y = _two_convs(x, filters, conv_stride, conv_dilation, dilation, groups, style, part)
+    y = _attend_and_drop(y, attention, drop_path, style, part)
+    y = add([_shortcut(x, filters, stride, conv_stride, shortcut, style, part), y], name=part("add"))
+    return activate(y, style=style, name=part("out"))
+
+
+def shake_shake(
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    attention: Attention | None = None,
+    shortcut: Shortcut = shifted_projection,
+    drop_path: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`act(shortcut(x) + α F(x) + (1 − α) G(x))`, with the residuals `F` and `G` of two `basic` units, mixed by
+    `kblocks.compose.shake`.
+
+    Raises:
+        ValueError: `groups` does not divide the channels, `stride` not a dilation above 1, or 2 not `filters` where the
+            shape changes.
+
+    Source: Gastaldi, "Shake-Shake regularization", 2017, arXiv 1705.07485, Figure 1; with the activation after the
+    addition, as in `basic`, where the paper has it at the start of each branch.
+
+    >>> from keras import Input
+    >>> shake_shake(Input((32, 32, 16)), 32, stride=2).shape
+    (None, 16, 16, 32)
+    """
+    check.rank(x, 4)
+    conv_stride, conv_dilation = replace_stride(stride, dilation)
+    part = scope(name, "shake_shake")
+    branches = [
+        _two_convs(x, filters, conv_stride, conv_dilation, dilation, groups, style, scope(part(branch), "branch"))
+        for branch in ("branch1", "branch2")
+    ]
+    y = shake(branches, name=part("shake"))
     y = _attend_and_drop(y, attention, drop_path, style, part)
     y = add([_shortcut(x, filters, stride, conv_stride, shortcut, style, part), y], name=part("add"))
     return activate(y, style=style, name=part("out"))
@@ -224,6 +328,7 @@ def preact_basic(
     groups: int = 1,
     attention: Attention | None = None,
     shortcut: Shortcut = linear_projection,
+    dropout: float = 0.0,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
     name: str | None = None,
@@ -233,22 +338,30 @@ def preact_basic(
     If the number of channels changes, `shortcut(a)` replaces `x`; if only the size does, `x[::stride, ::stride]`. A
     normalisation and an activation follow the last of such units.
 
-    Raises:
-        ValueError: `groups` does not divide the channels, or `stride` not a dilation above 1.
+    Args:
+        dropout: dropout rate before the second convolution.
 
-    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, Figure 1 (b).
+    Raises:
+        ValueError: `groups` does not divide the channels, `stride` not a dilation above 1, or `dropout` is not at least
+            0 and below 1.
+
+    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, Figure 1 (b); `dropout`
+    after Zagoruyko and Komodakis, "Wide Residual Networks", 2016, arXiv 1605.07146, Figure 1 (d).
 
     >>> from keras import Input
     >>> preact_basic(Input((32, 32, 16)), 32, stride=2).shape
     (None, 16, 16, 32)
     """
     check.rank(x, 4)
+    check.fraction(dropout, "dropout")
     conv_stride, conv_dilation = replace_stride(stride, dilation)
     part = scope(name, "preact_basic")
     a = activate(normalize(x, style=style, name=part("norm")), style=style, name=part("act"))
     y = conv_norm_act(
         a, filters, 3, stride=conv_stride, dilation=conv_dilation, groups=groups, style=style, name=part("conv1")
     )
+    if dropout:
+        y = layers.Dropout(dropout, name=part("dropout"))(y)
     y = conv(y, filters, 3, dilation=dilation, groups=groups, style=style, name=part("conv2"))
     y = _attend_and_drop(y, attention, drop_path, style, part)
     return add([_preact_shortcut(x, a, filters, conv_stride, shortcut, style, part), y], name=part("out"))
@@ -390,6 +503,23 @@ def highway(
     y = layers.Multiply(name=part("gated"))([gate, layers.Subtract(name=part("difference"))([y, x])])
     y = _attend_and_drop(y, None, drop_path, style, part)
     return add([x, y], name=part("out"))
+
+
+def _two_convs(
+    x: KerasTensor,
+    filters: int,
+    conv_stride: int,
+    conv_dilation: int,
+    dilation: int,
+    groups: int,
+    style: Style,
+    part: Callable[[str], str],
+) -> KerasTensor:
+    """`norm(conv3×3(act(norm(conv3×3(x)))))`."""
+    x = conv_norm_act(
+        x, filters, 3, stride=conv_stride, dilation=conv_dilation, groups=groups, style=style, name=part("conv1")
+    )
+    return conv_norm(x, filters, 3, dilation=dilation, groups=groups, style=style, name=part("conv2"))
 
 
 def _shortcut(

@@ -20,6 +20,7 @@ __all__ = [
     "bare",
     "cifar",
     "convmixer",
+    "deep",
     "googlenet",
     "imagenet",
     "inception_v3",
@@ -106,6 +107,33 @@ def imagenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str 
     """
     part = scope(name, "imagenet_stem")
     x = conv_norm_act(x, filters, 7, stride=2, style=style, name=part("conv"))
+    return max_pool(x, 3, stride=2, style=style, name=part("out"))
+
+
+def deep(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`conv3×3/2 → conv3×3 → conv3×3 → maxpool3×3/2`, for 224×224 images: `imagenet` with three small kernels.
+
+    Args:
+        filters: number of output channels; the first two convolutions have half of it.
+
+    Returns:
+        `(batch, ceil(height / 4), ceil(width / 4), filters)`.
+
+    Raises:
+        ValueError: 2 does not divide `filters`.
+
+    Source: He et al., "Bag of Tricks for Image Classification with Convolutional Neural Networks", 2018, arXiv
+    1812.01187, Figure 2 (b), ResNet-C.
+
+    >>> from keras import Input
+    >>> deep(Input((224, 224, 3)), 64).shape
+    (None, 56, 56, 64)
+    """
+    check.divisible(filters, 2, "filters", "2")
+    part = scope(name, "deep_stem")
+    x = conv_norm_act(x, filters // 2, 3, stride=2, style=style, name=part("conv1"))
+    x = conv_norm_act(x, filters // 2, 3, style=style, name=part("conv2"))
+    x = conv_norm_act(x, filters, 3, style=style, name=part("conv3"))
     return max_pool(x, 3, stride=2, style=style, name=part("out"))
 
 

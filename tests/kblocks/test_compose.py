@@ -388,3 +388,77 @@ def test_bias_adds_to_each_channel(shape, numbers, evaluate, gradients):
     by_weight, (by_input,) = gradients(model, data)
     np.testing.assert_allclose(by_input, slopes, rtol=1e-5)
     np.testing.assert_allclose(by_weight["b_beta/kernel"][0], slopes.reshape(-1, 4).sum(0), rtol=1e-4)
+
+
+def shaken(channels=3):
+    inputs = [keras.Input((2, 2, channels)), keras.Input((2, 2, channels))]
+    return keras.Model(inputs, compose.shake(inputs, name="shake"))
+
+
+def uniform(numbers):
+    """The distance of Kolmogorov and Smirnov, beyond which one sample in 10,000 would lie."""
+    found = np.sort(numbers)
+    rank = np.arange(len(found) + 1) / len(found)
+    distance = max((rank[1:] - found).max(), (found - rank[:-1]).max())
+    return distance < 2.23 / np.sqrt(len(found))
+
+
+def test_shake_is_the_mean_in_inference(numbers, evaluate):
+    a, b = numbers(4, 2, 2, 3), numbers(4, 2, 2, 3, seed=1)
+    np.testing.assert_allclose(evaluate(shaken(), a, b), (a + b) / 2, rtol=1e-6, atol=1e-7)
+
+
+def test_shake_mixes_each_image_by_a_uniform_number(numbers, evaluate):
+    keras.utils.set_random_seed(1)
+    a, b = numbers(2000, 2, 2, 3), numbers(2000, 2, 2, 3, seed=1)
+    a[..., 0], b[..., 0] = 1, 0
+    y = evaluate(shaken(), a, b, training=True)
+    alpha = y[:, :1, :1, :1]
+    assert 0 < alpha.min() < 0.01 < 0.99 < alpha.max() < 1
+    assert uniform(alpha.ravel())
+    # To the accuracy of the integers in between.
+    np.testing.assert_allclose(y, alpha * a + (1 - alpha) * b, rtol=0, atol=2**-12)
+
+
+def test_the_gradient_of_shake_is_mixed_by_another_number(numbers, evaluate, gradients):
+    keras.utils.set_random_seed(2)
+    model = shaken(1)
+    a, b = np.ones((2000, 2, 2, 1), "float32"), np.zeros((2000, 2, 2, 1), "float32")
+    # The same draws in both calls.
+    state = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in model.non_trainable_variables]
+    alpha = evaluate(model, a, b, training=True)[:, 0, 0, 0]
+    for variable, value in zip(model.non_trainable_variables, state, strict=True):
+        variable.assign(value)
+    _, (of_a, of_b) = gradients(model, a, b)
+    whole = np.random.default_rng(0).uniform(0.5, 1.5, size=a.shape)
+    np.testing.assert_allclose(of_a + of_b, whole, rtol=1e-5)
+    beta = of_a / whole
+    np.testing.assert_allclose(beta, np.broadcast_to(beta[:, :1, :1], beta.shape), rtol=1e-5)
+    assert uniform(beta[:, 0, 0, 0])
+    assert abs(np.corrcoef(alpha, beta[:, 0, 0, 0])[0, 1]) < 4 / np.sqrt(2000)
+
+
+def test_the_gradient_of_shake_in_inference_is_even(numbers, gradients):
+    a, b = numbers(2, 2, 2, 3), numbers(2, 2, 2, 3, seed=1)
+    _, (of_a, of_b) = gradients(shaken(), a, b, training=False)
+    np.testing.assert_allclose(of_a, of_b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_shake_in_mixed_precision(policy, numbers, evaluate):
+    keras.config.set_dtype_policy(policy)
+    a, b = 100 * numbers(64, 2, 2, 3), 100 * numbers(64, 2, 2, 3, seed=1)
+    y = evaluate(shaken(), a, b, training=True)
+    scale = 2 ** (-7 if policy == "mixed_bfloat16" else -10)
+    low, high = np.minimum(a, b), np.maximum(a, b)
+    slack = 4 * scale * np.maximum(abs(a), abs(b)) + scale
+    assert (low - slack <= y).all()
+    assert (y <= high + slack).all()
+
+
+def test_shake_takes_two_of_one_shape():
+    x = keras.Input((2, 2, 3))
+    with pytest.raises(ValueError, match="`tensors` must hold 2 tensors; got 3"):
+        compose.shake([x, x, x])
+    with pytest.raises(ValueError, match="`tensors` must have equal shapes"):
+        compose.shake([x, keras.Input((2, 2, 4))])

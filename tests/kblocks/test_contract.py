@@ -185,6 +185,7 @@ ROWS = [
     Row(compose.layer_scale, {"initial": 0.5}, (IMAGE,), same(4), 4),
     Row(compose.learned, {"shape": (2, 3), "initializer": "ones"}, (IMAGE,), lambda h, w: (2, 3), 6),
     Row(compose.bias, {}, (IMAGE,), same(4), 4),
+    Row(compose.shake, {}, (IMAGE, IMAGE), same(4), 0),
     Row(head.classifier, {"classes": 10, "dropout": 0.1}, (IMAGE,), vector(10), 4 * 10 + 10),
     Row(head.conv_classifier, {"classes": 10, "dropout": 0.1}, (IMAGE,), vector(10), 4 * 10 + 10),
     Row(head.logits, {"classes": 10}, (VECTOR,), vector(10), 6 * 10 + 10),
@@ -285,6 +286,15 @@ ROWS = [
     Row(residual.projection, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 4 * 8 + 16),
     Row(residual.linear_projection, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 4 * 8),
     Row(residual.padded, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 0),
+    Row(residual.pooled_projection, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 4 * 8 + 16),
+    Row(residual.shifted_projection, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 4 * 8 + 16),
+    Row(
+        residual.shake_shake,
+        {"filters": 8, "stride": 2},
+        (IMAGE,),
+        same(8, 2),
+        2 * (9 * 4 * 8 + 16 + 9 * 8 * 8 + 16) + (4 * 8 + 16),
+    ),
     Row(residual.basic, {"filters": 8, "stride": 2, "style": PLAIN}, (IMAGE,), same(8, 2), BASIC),
     Row(
         residual.bottleneck,
@@ -295,7 +305,7 @@ ROWS = [
     ),
     Row(
         residual.preact_basic,
-        {"filters": 8, "stride": 2},
+        {"filters": 8, "stride": 2, "dropout": 0.1},
         (IMAGE,),
         same(8, 2),
         8 + (9 * 4 * 8 + 16) + 9 * 8 * 8 + 4 * 8,
@@ -420,6 +430,15 @@ ROWS = [
         ASPP + (4 * 2 + 4) + (9 * 10 * 8 + 16) + (9 * 8 * 8 + 16),
         build=on_three_sizes(lambda x, **options: decoder.deeplab_v3_plus([x[0], x[-1]], **options)),
     ),
+    Row(attention.eca, {"kernel_size": 3}, (IMAGE,), same(4), 3),
+    Row(attention.cbam, {"ratio": 1 / 2, "kernel_size": 3}, (IMAGE,), same(4), (4 * 2 + 2) + (2 * 4 + 4) + (9 * 2 + 2)),
+    Row(
+        attention.gather_excite,
+        {"extent": 4, "depthwise": True, "ratio": 1 / 2},
+        (IMAGE,),
+        same(4),
+        2 * (9 * 4 + 8) + (4 * 2 + 2) + (2 * 4 + 4),
+    ),
     Row(stem.patchify, {"filters": 6, "size": 2}, (IMAGE,), halved(6), (4 * 4 * 6 + 6) + 12),
     Row(stem.convmixer, {"filters": 6, "size": 2}, (IMAGE,), halved(6), (4 * 4 * 6 + 6) + 12),
     Row(stem.nasnet, {"filters": 6}, (IMAGE,), reduced(6), 9 * 4 * 6 + 12),
@@ -501,6 +520,14 @@ ROWS = [
     Row(stem.cifar, {"filters": 6}, (IMAGE,), same(6), 9 * 4 * 6 + 12),
     Row(stem.mnist, {"filters": 6}, (IMAGE,), lambda h, w: (h + 4, w + 4, 6), 9 * 4 * 6 + 12),
     Row(stem.imagenet, {"filters": 6}, (IMAGE,), same(6, 4), 49 * 4 * 6 + 12, least=64),
+    Row(
+        stem.deep,
+        {"filters": 6},
+        (IMAGE,),
+        same(6, 4),
+        (9 * 4 * 3 + 6) + (9 * 3 * 3 + 6) + (9 * 3 * 6 + 12),
+        least=64,
+    ),
     Row(stem.preact, {"filters": 6}, (IMAGE,), same(6, 4), 49 * 4 * 6 + 6, least=64),
     Row(
         stem.whitening,
@@ -566,7 +593,7 @@ FLOAT32 = {
     *("classifier", "conv_classifier", "logits", "pixel_logits", "auxiliary"),
     *("euclidean", "cosine", "dot", "siamese", "triplet", "triplet_distances"),
 }
-KNOWN_SIZES_ONLY = {"auxiliary", "depth_to_space", "position_embed", "mlp_mixer"}
+KNOWN_SIZES_ONLY = {"auxiliary", "gather_excite", "depth_to_space", "position_embed", "mlp_mixer"}
 # Of an image of unknown size that their strides divide.
 DIVISIBLE_SIZES_ONLY = {"unet", "fpn", "semantic_fpn", "deeplab_v3_plus"}
 ANY_RANK = {
@@ -574,6 +601,7 @@ ANY_RANK = {
     *("activation", "normalize", "activate", "norm_act"),
     *("concat", "add", "bias", "stochastic_depth", "layer_scale", "learned", "as_model"),
     "encoder",
+    "shake",
 }
 POOLS_ANY_RANK = {"global_pool", "classifier"}
 

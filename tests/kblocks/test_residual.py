@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from kblocks import compose, residual
 from kblocks.style import RELU, RELU_BN, Style, linear
-from tests.support.numpy_layers import Numpy, max_pool, relu, sigmoid
+from tests.support.numpy_layers import Numpy, avg_pool, max_pool, relu, sigmoid
 from tests.support.weights import randomise
 
 PLAIN = [residual.basic, residual.bottleneck]
@@ -420,3 +420,55 @@ def test_a_highway_unit_begins_near_its_input(numbers, evaluate):
     np.testing.assert_array_equal(ops.convert_to_numpy(model.get_layer("u_gate").bias), np.full(4, -30, "float32"))
     data = numbers(2, 8, 8, 4)
     np.testing.assert_allclose(evaluate(model, data), data, atol=1e-6)
+
+
+def test_a_pooled_projection_in_numpy(numbers, evaluate, scramble):
+    for size, stride, style in ((8, 2, SYMMETRIC), (8, 2, RELU_BN), (7, 2, SYMMETRIC), (7, 1, RELU_BN)):
+        x = keras.Input((size, size, 3))
+        model = scramble(keras.Model(x, residual.pooled_projection(x, 5, stride=stride, style=style, name="p")))
+        data = numbers(2, size, size, 3)
+        expected = Numpy(model).conv_norm(avg_pool(data, stride, stride), "p_conv")
+        np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [8, 7, None])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_shifted_projection_in_numpy(size, stride, numbers, evaluate, scramble):
+    x = keras.Input((size, size, 3))
+    model = scramble(keras.Model(x, residual.shifted_projection(x, 6, stride=stride, name="p")))
+    data = numbers(2, size or 8, size or 8, 3)
+    shifted = np.pad(data, ((0, 0), (1, 0), (1, 0), (0, 0)))[:, :-1, :-1]
+    net = Numpy(model)
+    y = [net.conv(z[:, ::stride, ::stride], f"p_conv{i}") for i, z in enumerate((data, shifted), 1)]
+    np.testing.assert_allclose(evaluate(model, data), net.norm(np.concatenate(y, -1), "p_out"), rtol=1e-4, atol=1e-5)
+
+
+def test_a_shifted_projection_has_two_equal_halves():
+    with pytest.raises(ValueError, match="`filters` must be divisible by `2`; got 5 and 2"):
+        residual.shifted_projection(keras.Input((8, 8, 3)), 5)
+
+
+@pytest.mark.parametrize(("channels", "stride"), [(6, 1), (4, 2)])
+def test_shake_shake_is_half_of_two_basic_units(channels, stride, numbers, evaluate, scramble):
+    model = scramble(unit_model(residual.shake_shake, channels, 6, stride=stride, style=SYMMETRIC))
+    data = numbers(2, 8, 8, channels)
+    halves = []
+    for branch in ("branch1", "branch2"):
+        net = Numpy(model, f"u_{branch}_")
+        halves.append(net.conv_norm(relu(net.conv_norm(data, "conv1", stride, "symmetric")), "conv2") / 2)
+    x = data
+    if stride == 2:
+        shortcut = keras.Model(model.input, model.get_layer("u_shortcut_out").output)
+        x = evaluate(shortcut, data)
+    np.testing.assert_allclose(evaluate(model, data), relu(x + sum(halves)), rtol=1e-4, atol=1e-4)
+
+
+def test_dropout_stands_before_the_second_convolution(evaluate):
+    model = unit_model(residual.preact_basic, 16, 16, dropout=0.3)
+    layer = model.get_layer("u_dropout")
+    assert layer.rate == 0.3
+    assert layer.input is model.get_layer("u_conv1_act").output
+    assert model.get_layer("u_conv2").input is layer.output
+    assert "u_dropout" not in [each.name for each in unit_model(residual.preact_basic, 16, 16).layers]
+    with pytest.raises(ValueError, match="`dropout` must be at least 0 and below 1; got 1"):
+        unit_model(residual.preact_basic, 16, 16, dropout=1)

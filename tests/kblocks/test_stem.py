@@ -11,7 +11,7 @@ from kblocks import stem
 from kblocks.style import RELU_BN, SWISH_BN, TANH, linear
 from tests.support.numpy_layers import conv
 
-STEMS = [stem.cifar, stem.bare, stem.mnist, stem.imagenet, stem.googlenet]
+STEMS = [stem.cifar, stem.bare, stem.mnist, stem.imagenet, stem.deep, stem.googlenet]
 
 
 def names(function):
@@ -49,6 +49,16 @@ def test_googlenet_is_table_1_of_the_paper():
         ("s_conv3", "Conv2D", (56, 56, 192)),
         ("s_out", "MaxPooling2D", (28, 28, 192)),
     ]
+
+
+def test_deep_is_figure_2_of_the_paper():
+    x = keras.Input((224, 224, 3))
+    model = keras.Model(x, stem.deep(x, 64, name="s"))
+    rows = [(model.get_layer(f"s_conv{i}").kernel.shape, model.get_layer(f"s_conv{i}").strides) for i in (1, 2, 3)]
+    assert rows == [((3, 3, 3, 32), (2, 2)), ((3, 3, 32, 32), (1, 1)), ((3, 3, 32, 64), (1, 1))]
+    assert model.output_shape == (None, 56, 56, 64)
+    with pytest.raises(ValueError, match="`filters` must be divisible by `2`; got 5 and 2"):
+        stem.deep(x, 5)
 
 
 def test_imagenet_halves_twice():
