@@ -47,24 +47,65 @@ class DenseNet:
 
 _cifar = partial(Variant, input_shape=(32, 32, 3), classes=10)
 _imagenet = partial(Variant, input_shape=(224, 224, 3), classes=1000, preprocessing="torch")
-_k12 = partial(DenseNet, growth=12, stem=kb.stem.bare, style=kb.RELU_BN)
+_small = partial(DenseNet, stem=kb.stem.bare, style=kb.RELU_BN)
+_plain = partial(_small, stem_filters=16, compression=1.0)
+_small_bc = partial(_small, expansion=4)
 _bc = partial(DenseNet, expansion=4)
 
 _PAPER = "Huang et al. 2016, arXiv 1608.06993"
 _T1 = f"{_PAPER}, Table 1; "
 _T2 = f"{_PAPER}, Table 2: "
+_BC40 = f"{_PAPER}, section 3, at a depth of 40 as in pytorchcv; the paper has 100, 190 and 250"
+_KL = f"{_PAPER}, Table 1, with the stem of the networks for CIFAR, as in kuangliu/pytorch-cifar"
 
 VARIANTS = {
     "densenet40_12": _cifar(
-        _k12(depths=(12, 12, 12), stem_filters=16, compression=1.0), params=1_019_722, macs=264_812_928,
-        source=f"{_T2}5.24 % error, 1.0 M"),
+        _plain(depths=(12, 12, 12), growth=12), params=1_019_722, macs=264_812_928,
+        source=f"{_T2}5.24 % error, 1.0 M", errors={"cifar10": 5.24, "cifar100": 24.42}),
+    "densenet100_12": _cifar(
+        _plain(depths=(32, 32, 32), growth=12), params=6_979_642, macs=1_769_516_448,
+        source=f"{_T2}4.10 % error, 7.0 M", errors={"cifar10": 4.10, "cifar100": 20.20}),
+    "densenet100_24": _cifar(
+        _plain(depths=(32, 32, 32), growth=24), params=27_249_082, macs=6_889_347_744,
+        source=f"{_T2}3.74 % error, 27.2 M", errors={"cifar10": 3.74, "cifar100": 19.25}),
+    "densenet_bc40_12": _cifar(
+        _small_bc(depths=(6, 6, 6), growth=12, stem_filters=24), params=176_122, macs=72_365_352, source=_BC40),
+    "densenet_bc40_24": _cifar(
+        _small_bc(depths=(6, 6, 6), growth=24, stem_filters=48), params=690_346, macs=288_131_664, source=_BC40),
+    "densenet_bc40_36": _cifar(
+        _small_bc(depths=(6, 6, 6), growth=36, stem_filters=72), params=1_542_682, macs=647_298_936, source=_BC40),
     "densenet_bc100_12": _cifar(
-        _k12(depths=(16, 16, 16), stem_filters=24, expansion=4), params=769_162, macs=287_929_692,
-        source=f"{_T2}4.51 % error, 0.8 M"),
+        _small_bc(depths=(16, 16, 16), growth=12, stem_filters=24), params=769_162, macs=287_929_692,
+        source=f"{_T2}4.51 % error, 0.8 M", errors={"cifar10": 4.51, "cifar100": 22.27}),
+    "densenet_bc250_24": _cifar(
+        _small_bc(depths=(41, 41, 41), growth=24, stem_filters=48), params=15_324_406, macs=5_418_785_724,
+        source=f"{_T2}3.62 % error, 15.3 M", errors={"cifar10": 3.62, "cifar100": 17.60}),
+    "densenet_bc190_40": _cifar(
+        _small_bc(depths=(31, 31, 31), growth=40, stem_filters=80), params=25_624_430, macs=9_301_945_740,
+        source=f"{_T2}3.46 % error, 25.6 M", errors={"cifar10": 3.46, "cifar100": 17.18}),
+
+    "densenet121_12_cifar": _cifar(
+        _small_bc(depths=(6, 12, 24, 16), growth=12, stem_filters=24), params=1_000_618, macs=125_341_440,
+        source=f"{_KL}, where it is called densenet_cifar"),
+    "densenet121_cifar": _cifar(
+        _small_bc(depths=(6, 12, 24, 16)), params=6_956_298, macs=888_350_720,
+        source=f"{_KL}: 4.96 % error", errors={"cifar10": 4.96}),
+    "densenet161_cifar": _cifar(
+        _small_bc(depths=(6, 12, 36, 24), growth=48, stem_filters=96), params=26_482_378, macs=2_467_550_784,
+        source=_KL),
+    "densenet169_cifar": _cifar(
+        _small_bc(depths=(6, 12, 32, 32)), params=12_493_322, macs=1_059_799_296,
+        source=_KL),
+    "densenet201_cifar": _cifar(
+        _small_bc(depths=(6, 12, 48, 32)), params=18_104_330, macs=1_363_888_896,
+        source=_KL),
 
     "densenet121": _imagenet(
         _bc(depths=(6, 12, 24, 16)), params=7_978_856,  macs=2_834_161_664,
         source=f"{_T1}8.0 M in torchvision",  keras=keras.applications.DenseNet121),
+    "densenet161": _imagenet(
+        _bc(depths=(6, 12, 36, 24), growth=48, stem_filters=96), params=28_681_000, macs=7_727_907_072,
+        source=f"{_T1}28.7 M in torchvision", preprocessing=None),
     "densenet169": _imagenet(
         _bc(depths=(6, 12, 32, 32)), params=14_149_480, macs=3_359_843_328,
         source=f"{_T1}14.1 M in torchvision", keras=keras.applications.DenseNet169),
