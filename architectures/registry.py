@@ -372,7 +372,7 @@ def _is_meant(
     """Whether the row reduces images of its own size to 1×1 too."""
     if sizes == row.input_shapes or isinstance(features, list) or features.shape[1:-1] != (1, 1):
         return True
-    return family.backbone(keras.Input(row.input_shapes[0]), spec, name="").shape[1:-1] == (1, 1)
+    return bool(family.backbone(keras.Input(row.input_shapes[0]), spec, name="").shape[1:-1] == (1, 1))
 
 
 def _check_reduction(shape: Shape, features: KerasTensor | list[KerasTensor], spec: Any, field: str) -> None:
