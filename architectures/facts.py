@@ -7,6 +7,8 @@ import json
 from functools import cache
 from pathlib import Path
 
+import keras
+
 from architectures.registry import create, variant
 
 PATH = Path(__file__).with_suffix(".json")
@@ -35,7 +37,8 @@ def smallest(arch: str) -> int | None:
     def fits(side: int) -> bool:
         sizes = tuple((side, side, shape[-1]) for shape in shapes)
         try:
-            create(arch, input_shape=sizes if len(sizes) > 1 else sizes[0], classes=2)
+            with keras.StatelessScope():  # in which no weights are drawn
+                create(arch, input_shape=sizes if len(sizes) > 1 else sizes[0], classes=2)
         except ValueError:
             return False
         return True

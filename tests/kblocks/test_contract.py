@@ -643,7 +643,7 @@ def any_size(row):
 
 
 def apply(row, tensors, name=None, **changes):
-    takes_many = next(iter(inspect.signature(row.function).parameters)) in ("tensors", "inputs")
+    takes_many = next(iter(inspect.signature(row.function).parameters)) in ("tensors", "inputs", "vectors")
     call = row.build or row.function
     return call(tensors if takes_many else tensors[0], **row.arguments | changes, name=name)
 
