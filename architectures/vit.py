@@ -1,5 +1,6 @@
 """Vision transformers, compact ones too: tokens of patches, positions, encoder units, and one vector of all tokens."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -163,6 +164,9 @@ def backbone(x: KerasTensor, spec: ViT, *, name: str | None = None) -> KerasTens
     check.choice(spec.position, ("learned", "sinusoidal", "none"), "position")
     check.choice(spec.pool, ("token", "sequence", "avg"), "pool")
     part = scope(name, "vit")
+    unit: Callable[..., KerasTensor] = spec.unit
+    if spec.dropout and check.takes(unit, "dropout"):
+        unit = partial(unit, dropout=spec.dropout)
     x = spec.tokenizer(x, spec.width, style=spec.style, name=part("tokenizer"))
     if len(x.shape) == 4:
         x = kb.transformer.tokens(x, name=part("tokens"))
@@ -175,7 +179,7 @@ def backbone(x: KerasTensor, spec: ViT, *, name: str | None = None) -> KerasTens
         x = layers.Dropout(spec.dropout, name=part("dropout"))(x)
     x = kb.compose.stage(
         x,
-        partial(spec.unit, dropout=spec.dropout) if spec.dropout and check.takes(spec.unit, "dropout") else spec.unit,
+        unit,
         spec.width,
         spec.depth,
         drop_paths=drop_path_schedule(spec.drop_path, (spec.depth,))[0],

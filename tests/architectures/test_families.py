@@ -90,7 +90,7 @@ class TestPooling:
 
 
 # The networks for large images: each day one of each family.
-NETWORKS = {architectures.family(arch): arch for arch in sorted(DAILY, reverse=True)}
+NETWORKS = {architectures.family(arch): arch for arch in sorted(DAILY & LARGE, reverse=True)}
 # Tokens are no images, and have no stem; ConvMixer reduces no image of any size to 1×1.
 WITH_STEM = sorted(arch for arch in LARGE if FAMILIES[architectures.family(arch)].downsampling)
 REDUCING = [arch for arch in WITH_STEM if architectures.family(arch) != "convmixer"]
