@@ -1,5 +1,7 @@
 """MLP-Mixer: tokens of patches, units that mix tokens and channels in turn, a normalisation and an average."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -94,4 +96,33 @@ def backbone(x: KerasTensor, spec: MlpMixer, *, name: str | None = None) -> Kera
     return kb.pool.global_pool(x, "avg", name=part("pool"))
 
 
-FAMILY = Family("mlp_mixer", VARIANTS, backbone, head=partial(classify, dropout=0.0))
+def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
+    """For each of our layers its counterpart in timm."""
+    parts = {
+        "token_norm": "norm1",
+        "token_dense1": "mlp_tokens.fc1",
+        "token_dense2": "mlp_tokens.fc2",
+        "channel_norm": "norm2",
+        "channel_dense1": "mlp_channels.fc1",
+        "channel_dense2": "mlp_channels.fc2",
+    }
+    found = {"tokenizer_patches_out": "stem.proj", "norm": "norm", "logits": "head"}
+    for name in names:
+        if (match := re.fullmatch(r"stage1_unit(\d+)_(.+)", name)) and match[2] in parts:
+            found[name] = f"blocks.{int(match[1]) - 1}.{parts[match[2]]}"
+    return found
+
+
+def torch_settings(arch: str, source: str) -> Sequence[tuple[str, float]]:
+    """Padding and epsilon: those of the style."""
+    return (("same", 1e-6),)
+
+
+FAMILY = Family(
+    "mlp_mixer",
+    VARIANTS,
+    backbone,
+    head=partial(classify, dropout=0.0),
+    torch_names=torch_names,
+    torch_settings=torch_settings,
+)

@@ -1,6 +1,7 @@
 """Vision transformers, compact ones too: tokens of patches, positions, encoder units, and one vector of all tokens."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -194,4 +195,40 @@ def backbone(x: KerasTensor, spec: ViT, *, name: str | None = None) -> KerasTens
     return kb.pool.global_pool(x, "avg", name=part("pool"))
 
 
-FAMILY = Family("vit", VARIANTS, backbone, head=partial(classify, dropout=0.0))
+def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
+    """For each of our layers its counterpart in timm."""
+    parts = {
+        "attention_norm": "norm1",
+        "attention": "attn",
+        "attention_scale_gamma": "ls1.gamma",
+        "mlp_norm": "norm2",
+        "dense1": "mlp.fc1",
+        "dense2": "mlp.fc2",
+        "mlp_scale_gamma": "ls2.gamma",
+    }
+    found = {
+        "tokenizer_patches_out": "patch_embed.proj",
+        "class_token": "cls_token",
+        "position_table": "pos_embed",
+        "norm": "norm",
+        "logits": "head",
+    }
+    for name in names:
+        if (match := re.fullmatch(r"stage1_unit(\d+)_(.+)", name)) and match[2] in parts:
+            found[name] = f"blocks.{int(match[1]) - 1}.{parts[match[2]]}"
+    return found
+
+
+def torch_settings(arch: str, source: str) -> Sequence[tuple[str, float]]:
+    """Padding and epsilon: those of the style."""
+    return (("same", 1e-6),)
+
+
+FAMILY = Family(
+    "vit",
+    VARIANTS,
+    backbone,
+    head=partial(classify, dropout=0.0),
+    torch_names=torch_names,
+    torch_settings=torch_settings,
+)
