@@ -1,5 +1,7 @@
 """ConvMixer: patches, units of a depthwise and a 1×1 convolution at one size, and a global average."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -94,4 +96,14 @@ def backbone(x: KerasTensor, spec: ConvMixer, *, name: str | None = None) -> Ker
     )
 
 
-FAMILY = Family("convmixer", VARIANTS, backbone, downsampling="stem")
+def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
+    """For each of our layers its counterpart in timm."""
+    parts = {"conv1": "0.fn.0", "conv1_norm": "0.fn.2", "conv2": "1", "out": "3"}
+    found = {"stem_conv": "stem.0", "stem_out": "stem.2", "logits": "head"}
+    for name in names:
+        if (match := re.fullmatch(r"stage1_unit(\d+)_(.+)", name)) and match[2] in parts:
+            found[name] = f"blocks.{int(match[1]) - 1}.{parts[match[2]]}"
+    return found
+
+
+FAMILY = Family("convmixer", VARIANTS, backbone, torch_names=torch_names, downsampling="stem")

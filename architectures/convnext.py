@@ -44,6 +44,9 @@ class ConvNeXt:
 
 
 _imagenet = partial(Variant, input_shape=(224, 224, 3), classes=1000, preprocessing="torch")
+_v2 = partial(ConvNeXt, unit=partial(kb.convnext.block, layer_scale=None, normalize_response=True))
+_imagenet_v2 = partial(Variant, input_shape=(224, 224, 3), classes=1000)
+_WOO = "Woo et al. 2023, arXiv 2301.00808, appendix: "
 _LIU = "Liu et al. 2022, arXiv 2201.03545, Table 1: "
 
 VARIANTS = {
@@ -67,6 +70,21 @@ VARIANTS = {
         ConvNeXt(depths=(3, 3, 27, 3), widths=(256, 512, 1024, 2048)),
         params=350_196_968, macs=60_921_066_752,
         source=f"{_LIU}350 M parameters, 60.9 GFLOPs", keras=keras.applications.ConvNeXtXLarge),
+    "convnext_v2_atto": _imagenet_v2(
+        _v2(depths=(2, 2, 6, 2), widths=(40, 80, 160, 320)), params=3_708_400, macs=547_347_200,
+        source=f"{_WOO}3.7 M parameters"),
+    "convnext_v2_femto": _imagenet_v2(
+        _v2(depths=(2, 2, 6, 2), widths=(48, 96, 192, 384)), params=5_233_240, macs=779_647_488,
+        source=f"{_WOO}5.2 M parameters"),
+    "convnext_v2_pico": _imagenet_v2(
+        _v2(depths=(2, 2, 6, 2), widths=(64, 128, 256, 512)), params=9_066_280, macs=1_367_078_912,
+        source=f"{_WOO}9.1 M parameters"),
+    "convnext_v2_nano": _imagenet_v2(
+        _v2(depths=(2, 2, 8, 2), widths=(80, 160, 320, 640)), params=15_623_800, macs=2_445_562_880,
+        source=f"{_WOO}15.6 M parameters"),
+    "convnext_v2_tiny": _imagenet_v2(
+        _v2(depths=(3, 3, 9, 3), widths=(96, 192, 384, 768)), params=28_635_496, macs=4_455_584_256,
+        source=f"{_WOO}28.6 M parameters"),
     "convnext_toy": Variant(
         ConvNeXt(depths=(1, 1), widths=(4, 8)), input_shape=(16, 16, 3), classes=10,
         params=1_790, macs=12_476, source="for tests"),
@@ -163,6 +181,8 @@ def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
         "dense2": "mlp.fc2" if timm else "block.5",
         "scale_gamma": "gamma" if timm else "layer_scale",
     }
+    if timm:
+        parts |= {"response_scale_gamma": "mlp.grn.weight", "response_beta": "mlp.grn.bias"}
     found = {
         "stem_conv": "stem.0" if timm else "features.0.0",
         "stem_out": "stem.1" if timm else "features.0.1",

@@ -1,5 +1,7 @@
 """MLP-Mixer: tokens of patches, units that mix tokens and channels in turn, a normalisation and an average."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,6 +17,8 @@ from kblocks.mixer import mlp_mixer
 from kblocks.naming import scope
 from kblocks.style import layer_norm, normalize
 from kblocks.transformer import patch_embed
+
+STYLE_TORCH = replace(kb.GELU_LN, norm=partial(layer_norm, epsilon=1e-5))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,8 @@ class MlpMixer:
 
 
 _imagenet = partial(Variant, input_shape=(224, 224, 3), classes=1000)
+_cifar = partial(Variant, input_shape=(32, 32, 3), classes=10)
+_patches4 = partial(patch_embed, size=4)
 _TOLSTIKHIN = "Tolstikhin et al. 2021, arXiv 2105.01601, Table 1: "
 
 VARIANTS = {
@@ -46,16 +52,20 @@ VARIANTS = {
         MlpMixer(width=512, depth=8), params=18_528_264, macs=3_776_958_464, source=f"{_TOLSTIKHIN}18 M parameters"),
     "mixer_b_16": _imagenet(
         MlpMixer(width=768, depth=12), params=59_880_472, macs=12_601_767_936, source=f"{_TOLSTIKHIN}59 M parameters"),
-    "mixer_nano_cifar": Variant(
-        MlpMixer(width=128, depth=8, unit=partial(mlp_mixer, token_expansion=4, expansion=1 / 2),
-                 tokenizer=partial(patch_embed, size=4),
-                 style=replace(kb.GELU_LN, norm=partial(layer_norm, epsilon=1e-5))),
-        input_shape=(32, 32, 3), classes=10, params=673_418, macs=75_891_968,
+    "mixer_nano_cifar": _cifar(
+        MlpMixer(width=128, depth=8, unit=partial(mlp_mixer, token_expansion=4, expansion=1 / 2), tokenizer=_patches4,
+                 style=STYLE_TORCH),
+        params=673_418, macs=75_891_968,
         source="omihub777/MLP-Mixer-CIFAR: 0.67 M parameters, which are those of 512 features between tokens and 64 "
         "between channels, not the other way round as listed there",
         errors={"cifar10": 9.17, "cifar100": 32.49, "svhn": 2.37}),
+    "mixer_cifar_512": _cifar(
+        MlpMixer(width=512, depth=6, unit=partial(mlp_mixer, expansion=1 / 2), tokenizer=_patches4, style=STYLE_TORCH),
+        params=1_819_530, macs=202_904_576,
+        source="kentaroy47/vision-transformers-cifar10, `mlpmixer` with patches of 4",
+        errors={"cifar10": 12.0}),
     "mlp_mixer_tiny": Variant(
-        MlpMixer(width=8, depth=2, tokenizer=partial(patch_embed, size=4)),
+        MlpMixer(width=8, depth=2, tokenizer=_patches4),
         input_shape=(16, 16, 3), classes=10, params=1_962, macs=24_656, source="for tests"),
 }  # fmt: skip
 
@@ -94,4 +104,33 @@ def backbone(x: KerasTensor, spec: MlpMixer, *, name: str | None = None) -> Kera
     return kb.pool.global_pool(x, "avg", name=part("pool"))
 
 
-FAMILY = Family("mlp_mixer", VARIANTS, backbone, head=partial(classify, dropout=0.0))
+def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
+    """For each of our layers its counterpart in timm."""
+    parts = {
+        "token_norm": "norm1",
+        "token_dense1": "mlp_tokens.fc1",
+        "token_dense2": "mlp_tokens.fc2",
+        "channel_norm": "norm2",
+        "channel_dense1": "mlp_channels.fc1",
+        "channel_dense2": "mlp_channels.fc2",
+    }
+    found = {"tokenizer_patches_out": "stem.proj", "norm": "norm", "logits": "head"}
+    for name in names:
+        if (match := re.fullmatch(r"stage1_unit(\d+)_(.+)", name)) and match[2] in parts:
+            found[name] = f"blocks.{int(match[1]) - 1}.{parts[match[2]]}"
+    return found
+
+
+def torch_settings(arch: str, source: str) -> Sequence[tuple[str, float]]:
+    """Padding and epsilon: those of the style."""
+    return (("same", 1e-6),)
+
+
+FAMILY = Family(
+    "mlp_mixer",
+    VARIANTS,
+    backbone,
+    head=partial(classify, dropout=0.0),
+    torch_names=torch_names,
+    torch_settings=torch_settings,
+)

@@ -321,6 +321,7 @@ def port_from_torch(
 
     - ResNet-18, ResNet-34, `resnet50_v1_5`, VGG, DenseNet and ConvNeXt as they are; ResNet-50 to 152 with
       `unit=kblocks.residual.bottleneck`, which has the stride in the 3×3 convolution.
+    - ConvNeXt V2, ViT, DeiT, MLP-Mixer and ConvMixer of timm as they are.
     - MobileNetV2 with `style=replace(kblocks.style.RELU6_BN, padding="symmetric")`, EfficientNet with
       `style=replace(kblocks.style.SWISH_BN, padding="symmetric")`; `replace` is that of `dataclasses`.
     - EfficientNet-B5 to B7 and version 2 of torchvision have the epsilon of ours: with

@@ -1,6 +1,7 @@
 """Vision transformers, compact ones too: tokens of patches, positions, encoder units, and one vector of all tokens."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -64,6 +65,7 @@ _compact = partial(_torch, position_stddev=0.2)
 _compact_unit = partial(encoder, qkv_bias=False, norm_residual=True)
 _small_unit = partial(_compact_unit, heads=2, expansion=1)
 _large_unit = partial(_compact_unit, heads=4, expansion=2)
+_lite_small = partial(_compact, width=128, unit=_small_unit, tokenizer=_patches4)
 _lite = partial(_compact, width=256, unit=_large_unit, tokenizer=_patches4)
 _cct_small = partial(_compact, width=128, unit=_small_unit, pool="sequence")
 _cct_large = partial(_compact, width=256, unit=_large_unit, pool="sequence")
@@ -72,6 +74,7 @@ _3x1, _3x2 = conv_tokenizer, partial(conv_tokenizer, depth=2)
 _VIT = "Dosovitskiy et al. 2020, arXiv 2010.11929, Table 1"
 _DEIT = "Touvron et al. 2020, arXiv 2012.12877, Table 1"
 _CT = "Hassani et al. 2021, arXiv 2104.05704, Table 1, and its implementation (SHI-Labs/Compact-Transformers): "
+_CODE = "the implementation of Hassani et al. 2021, arXiv 2104.05704 (SHI-Labs/Compact-Transformers), without figures"
 _NORMED = "as in the implementation, the second residual is added to the normalised tensor, not to the tensor itself"
 _c = partial(_cifar, departures=_NORMED)
 
@@ -92,12 +95,20 @@ VARIANTS = {
         _vit(768), params=86_567_656, macs=17_563_980_288,
         source=f"{_DEIT}: 86 M parameters, 18.2 % error on ImageNet; the network of vit_base_16"),
 
+    "vit_lite_2_4": _c(
+        _lite_small(depth=2), params=214_666, macs=15_345_920, source=_CODE),
+    "vit_lite_4_4": _c(
+        _lite_small(depth=4), params=413_066, macs=30_288_896, source=_CODE),
     "vit_lite_6_4": _c(
         _lite(depth=6), params=3_190_538, macs=218_258_944, source=f"{_CT}3.191 M parameters",
         errors={"cifar10": 9.06, "cifar100": 30.80}),
     "vit_lite_7_4": _c(
         _lite(depth=7), params=3_716_874, macs=254_501_120, source=f"{_CT}3.717 M parameters",
         errors={"cifar10": 8.62, "cifar100": 30.25}),
+    "cvt_2_4": _c(
+        _lite_small(depth=2, pool="sequence"), params=214_539, macs=15_099_392, source=_CODE),
+    "cvt_4_4": _c(
+        _lite_small(depth=4, pool="sequence"), params=412_939, macs=29_779_712, source=_CODE),
     "cvt_6_4": _c(
         _lite(depth=6, pool="sequence"), params=3_190_283, macs=214_749_184, source=f"{_CT}3.190 M parameters",
         errors={"cifar10": 7.42, "cifar100": 27.75}),
@@ -164,6 +175,9 @@ def backbone(x: KerasTensor, spec: ViT, *, name: str | None = None) -> KerasTens
     check.choice(spec.position, ("learned", "sinusoidal", "none"), "position")
     check.choice(spec.pool, ("token", "sequence", "avg"), "pool")
     part = scope(name, "vit")
+    unit: Callable[..., KerasTensor] = spec.unit
+    if spec.dropout and check.takes(unit, "dropout"):
+        unit = partial(unit, dropout=spec.dropout)
     x = spec.tokenizer(x, spec.width, style=spec.style, name=part("tokenizer"))
     if len(x.shape) == 4:
         x = kb.transformer.tokens(x, name=part("tokens"))
@@ -194,4 +208,40 @@ def backbone(x: KerasTensor, spec: ViT, *, name: str | None = None) -> KerasTens
     return kb.pool.global_pool(x, "avg", name=part("pool"))
 
 
-FAMILY = Family("vit", VARIANTS, backbone, head=partial(classify, dropout=0.0))
+def torch_names(names: Sequence[str], source: str) -> dict[str, str]:
+    """For each of our layers its counterpart in timm."""
+    parts = {
+        "attention_norm": "norm1",
+        "attention": "attn",
+        "attention_scale_gamma": "ls1.gamma",
+        "mlp_norm": "norm2",
+        "dense1": "mlp.fc1",
+        "dense2": "mlp.fc2",
+        "mlp_scale_gamma": "ls2.gamma",
+    }
+    found = {
+        "tokenizer_patches_out": "patch_embed.proj",
+        "class_token": "cls_token",
+        "position_table": "pos_embed",
+        "norm": "norm",
+        "logits": "head",
+    }
+    for name in names:
+        if (match := re.fullmatch(r"stage1_unit(\d+)_(.+)", name)) and match[2] in parts:
+            found[name] = f"blocks.{int(match[1]) - 1}.{parts[match[2]]}"
+    return found
+
+
+def torch_settings(arch: str, source: str) -> Sequence[tuple[str, float]]:
+    """Padding and epsilon: those of the style."""
+    return (("same", 1e-6),)
+
+
+FAMILY = Family(
+    "vit",
+    VARIANTS,
+    backbone,
+    head=partial(classify, dropout=0.0),
+    torch_names=torch_names,
+    torch_settings=torch_settings,
+)

@@ -44,12 +44,21 @@ def port(
     # A head that ours lacks or keeps for itself may stay unused.
     idle = () if any(porting.HEADS.fullmatch(name) for name in layers) else porting.KERAS_HEADS
     names = family.torch_names([*porting.leaves(model), *idle], source)
+    attention = {name: layer for name, layer in layers.items() if isinstance(layer, keras.layers.MultiHeadAttention)}
+    layers = {name: layer for name, layer in layers.items() if name not in attention}
     keys = _paired(model, layers, names, state, source)
-    _check_unused(model, state, names.values(), source)
+    of_attention = [
+        f"{names.get(name)}.{part}"
+        for name, layer in porting.leaves(model).items()
+        if isinstance(layer, keras.layers.MultiHeadAttention)
+        for part in ("qkv", "proj")
+    ]
+    _check_unused(model, state, [*names.values(), *of_attention], source)
     _check_preprocessing(model, source)
     _check_strides(model, source)
     _check_settings(model, layers, family, arch, source)
     images = _flattened(model)
+    projections = {name: _attention(layer, name, names.get(name, ""), state) for name, layer in attention.items()}
     found = {}
     for name, layer in layers.items():
         found[name] = {ours: _array(theirs, state[theirs]) for ours, theirs in keys[name].items()}
@@ -57,6 +66,8 @@ def port(
             found[name]["kernel"] = _kernel(found[name]["kernel"], layer, images.get(layer.name))
         _check_shapes(layer, found[name], keys[name])
     porting.assign(model, found)
+    for name, arrays in projections.items():
+        attention[name].set_weights(arrays)
 
 
 def _state(weights: Weights) -> Mapping[str, Any]:
@@ -268,6 +279,31 @@ def _kernel(value: np.ndarray, layer: keras.layers.Layer, image: tuple[int, ...]
         return value.T
     # A scale, (channels, 1, 1) or (channels,), which in ours is a dense layer with one input.
     return value.reshape(shape) if shape == (1, value.size) else value
+
+
+def _attention(
+    layer: keras.layers.MultiHeadAttention, name: str, prefix: str, state: Mapping[str, Any]
+) -> list[np.ndarray]:
+    """The weights of an attention layer, in their order, of two modules: one for queries, keys and values, one behind.
+
+    Raises:
+        ValueError: one is missing, or of another shape.
+    """
+    found = []
+    for weight in layer.weights:
+        # As `…/attention/query/kernel`; theirs has the three in one.
+        part, kind = weight.path.split("/")[-2:]
+        key = f"{prefix}.{'proj' if part == 'attention_output' else 'qkv'}.{IN_PRODUCTS[kind]}"
+        if key not in state:
+            raise ValueError(f"`weights` must hold {key}, the {part} {kind} of layer {name}; it is missing")
+        value = _array(key, state[key])
+        parts = ("query", "key", "value")
+        if part in parts and len(value) % 3 == 0:
+            value = np.split(value, 3)[parts.index(part)]
+        if value.size != math.prod(weight.shape):
+            raise porting.misfit(layer, weight, f"one of shape {value.shape}, {key}")
+        found.append(value.T.reshape(weight.shape))
+    return found
 
 
 def _check_shapes(layer: keras.layers.Layer, found: Mapping[str, np.ndarray], keys: Mapping[str, str]) -> None:

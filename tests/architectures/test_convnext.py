@@ -10,6 +10,7 @@ import architectures
 import kblocks as kb
 from tests.support.models import predict
 from tests.support.numpy_layers import layer_norm
+from tests.support.torch_networks import assert_equal_outputs, library, randomised
 from tests.support.weights import randomise
 
 SIZES = {
@@ -18,6 +19,11 @@ SIZES = {
     "convnext_base": ((3, 3, 27, 3), 128),
     "convnext_large": ((3, 3, 27, 3), 192),
     "convnext_xlarge": ((3, 3, 27, 3), 256),
+    "convnext_v2_atto": ((2, 2, 6, 2), 40),
+    "convnext_v2_femto": ((2, 2, 6, 2), 48),
+    "convnext_v2_pico": ((2, 2, 6, 2), 64),
+    "convnext_v2_nano": ((2, 2, 8, 2), 80),
+    "convnext_v2_tiny": ((3, 3, 9, 3), 96),
 }
 
 
@@ -36,16 +42,18 @@ def test_counts_in_closed_form(arch):
             width, side = 2 * width, side // 2
             params += 2 * width // 2 + 4 * (width // 2) * width + width
             macs += side**2 * 4 * (width // 2) * width
+        # Of version 2 there are factors and shifts between the dense layers, in place of factors behind them.
+        scales = 8 * width if "_v2_" in arch else width
         # A depthwise 7×7, a normalisation, two dense layers with four times the width between them, the factors.
-        params += depth * ((49 + 1) * width + 2 * width + (width + 1) * 4 * width + (4 * width + 1) * width + width)
+        params += depth * ((49 + 1) * width + 2 * width + (width + 1) * 4 * width + (4 * width + 1) * width + scales)
         # The factors are a dense layer on a single one for each image.
-        macs += depth * (side**2 * (49 * width + 8 * width**2) + width)
+        macs += depth * (side**2 * (49 * width + 8 * width**2) + scales)
     assert side == 7
     row = architectures.variant(arch)
     assert (row.params, row.macs) == (params + 2 * width + (width + 1) * 1000, macs + width * 1000)
 
 
-# Torchvision's documentation; of the largest PyTorch Image Models' table.
+# Torchvision's documentation; of the largest, and of version 2, PyTorch Image Models' table.
 @pytest.mark.parametrize(
     ("arch", "params"),
     [
@@ -54,6 +62,11 @@ def test_counts_in_closed_form(arch):
         ("convnext_base", 88_591_464),
         ("convnext_large", 197_767_336),
         ("convnext_xlarge", 350_196_968),
+        ("convnext_v2_atto", 3_708_400),
+        ("convnext_v2_femto", 5_233_240),
+        ("convnext_v2_pico", 9_066_280),
+        ("convnext_v2_nano", 15_623_800),
+        ("convnext_v2_tiny", 28_635_496),
     ],
 )
 def test_published_parameters(arch, params):
@@ -185,3 +198,18 @@ def test_what_is_flattened_is_normalised_position_by_position(classes):
     x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
     found = predict(keras.Model(model.inputs, model.get_layer("pool").output), x)
     np.testing.assert_allclose(found, predict(features, x).reshape(2, -1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arch", "theirs"),
+    [
+        ("convnext_v2_atto", "convnextv2_atto"),
+        pytest.param("convnext_v2_tiny", "convnextv2_tiny", marks=pytest.mark.slow),
+    ],
+)
+def test_version_2_with_the_weights_of_timm(arch, theirs):
+    shape = (64, 64, 3)
+    net = randomised(library("timm").create_model(theirs), shape)
+    ours = architectures.create(arch, input_shape=shape)
+    architectures.port_from_torch(ours, net.state_dict(), "timm")
+    assert_equal_outputs(ours, net, shape)

@@ -5,7 +5,7 @@ import pytest
 
 import architectures
 from tests.support.models import predict
-from tests.support.torch_networks import assert_parity_in_order, library
+from tests.support.torch_networks import assert_equal_outputs, assert_parity_in_order, library, randomised
 from tests.support.weights import images
 
 # Width, depth, features between the dense layers on tokens and on channels, tokens, values of a patch.
@@ -13,6 +13,7 @@ SIZES = {
     "mixer_s_16": (512, 8, 256, 2048, 196, 768),
     "mixer_b_16": (768, 12, 384, 3072, 196, 768),
     "mixer_nano_cifar": (128, 8, 512, 64, 64, 48),
+    "mixer_cifar_512": (512, 6, 256, 256, 64, 48),
 }
 
 
@@ -43,6 +44,14 @@ def test_counts_of_timm(arch, params):
 def test_the_network_of_timm(arch, theirs, size):
     net = library("timm").create_model(theirs, img_size=size)
     assert_parity_in_order(architectures.create(arch, input_shape=(size, size, 3)), net)
+
+
+def test_the_weights_of_timm_by_name():
+    shape = (32, 32, 3)
+    net = library("timm").models.mlp_mixer.MlpMixer(img_size=32, patch_size=16, num_blocks=2, embed_dim=512)
+    ours = architectures.create("mixer_s_16", input_shape=shape, depth=2)
+    architectures.port_from_torch(ours, randomised(net, shape).state_dict(), "timm")
+    assert_equal_outputs(ours, net, shape)
 
 
 @pytest.mark.parametrize(("shape", "classes"), [((28, 28, 1), 10), ((32, 32, 3), 100)])

@@ -48,7 +48,7 @@ class TestNames:
         ("pattern", "found"),
         [
             ("resnet20*", ["resnet20", "resnet20_projection"]),
-            ("*_tiny", [f"{name}_tiny" for name in FAMILIES]),
+            ("resnet*_v2", ["resnet50_v2", "resnet101_v2", "resnet152_v2"]),
             ("resnet?0", ["resnet20", "resnet50"]),
             ("lenet", ["lenet"]),
             ("LENET", []),

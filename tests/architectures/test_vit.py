@@ -9,7 +9,7 @@ import kblocks as kb
 from tests.support.models import predict
 from tests.support.numpy_layers import conv, layer_norm, max_pool, relu
 from tests.support.numpy_transformer import encoder, softmax, weights
-from tests.support.torch_networks import assert_parity_in_order, library
+from tests.support.torch_networks import assert_equal_outputs, assert_parity_in_order, library, randomised
 from tests.support.weights import images, randomise
 
 # Width, depth, features between the dense layers, tokens, parameters of the tokenizer.
@@ -20,6 +20,10 @@ VIT = {
     "deit_tiny_16": (192, 12, 768, 196, 768 * 192 + 192),
     "deit_small_16": (384, 12, 1536, 196, 768 * 384 + 384),
     "deit_base_16": (768, 12, 3072, 196, 768 * 768 + 768),
+    "vit_lite_2_4": (128, 2, 128, 64, 48 * 128 + 128),
+    "vit_lite_4_4": (128, 4, 128, 64, 48 * 128 + 128),
+    "cvt_2_4": (128, 2, 128, 64, 48 * 128 + 128),
+    "cvt_4_4": (128, 4, 128, 64, 48 * 128 + 128),
     "vit_lite_6_4": (256, 6, 512, 64, 48 * 256 + 256),
     "vit_lite_7_4": (256, 7, 512, 64, 48 * 256 + 256),
     "cvt_6_4": (256, 6, 512, 64, 48 * 256 + 256),
@@ -97,6 +101,52 @@ def test_the_network_of_timm(arch, size):
     net = library("timm").create_model(TIMM[arch][0], img_size=size)
     ours = architectures.create(arch, input_shape=(size, size, 3))
     assert_parity_in_order(ours, net, parameters=LEARNED)
+
+
+class TestPort:
+    @pytest.fixture(scope="class")
+    def net(self):
+        net = library("timm").create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        return randomised(net, (32, 32, 3))
+
+    def test_the_weights_by_name(self, net):
+        ours = architectures.create("vit_tiny_16", input_shape=(32, 32, 3), depth=2)
+        architectures.port_from_torch(ours, net.state_dict(), "timm")
+        assert_equal_outputs(ours, net, (32, 32, 3))
+
+    def test_another_head_and_an_attention_that_stays(self, net):
+        ours = architectures.create("vit_tiny_16", input_shape=(32, 32, 3), depth=2, classes=3)
+        before = ours.get_layer("stage1_unit2_attention").get_weights()
+        architectures.port_from_torch(ours, net.state_dict(), "timm", skip=["logits", "stage1_unit2_attention"])
+        for one, other in zip(before, ours.get_layer("stage1_unit2_attention").get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            (
+                "blocks.1.attn.qkv.bias",
+                None,
+                r"`weights` must hold blocks\.1\.attn\.qkv\.bias, the query bias",
+            ),
+            ("blocks.0.attn.proj.weight", np.ones((192, 7)), r"needs a kernel of shape .* one of shape \(192, 7\), bl"),
+            (
+                "blocks.0.attn.more",
+                np.ones(7),
+                "have entries without a counterpart in `.*`: blocks.0.attn.more",
+            ),
+        ],
+    )
+    def test_what_does_not_fit(self, net, key, value, message):
+        state = dict(net.state_dict()) | {key: value}
+        if value is None:
+            del state[key]
+        ours = architectures.create("vit_tiny_16", input_shape=(32, 32, 3), depth=2)
+        before = ours.get_weights()
+        with pytest.raises(ValueError, match=message):
+            architectures.port_from_torch(ours, state, "timm")
+        for one, other in zip(before, ours.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.slow

@@ -443,6 +443,7 @@ ROWS = [
     Row(stem.convmixer, {"filters": 6, "size": 2}, (IMAGE,), halved(6), (4 * 4 * 6 + 6) + 12),
     Row(stem.nasnet, {"filters": 6}, (IMAGE,), reduced(6), 9 * 4 * 6 + 12),
     Row(convnext.downsample, {"filters": 8}, (IMAGE,), halved(8), 8 + (4 * 4 * 8 + 8)),
+    Row(convnext.response_norm, {}, (IMAGE,), same(4), 2 * 4),
     Row(
         convnext.block,
         {"filters": 8, "stride": 2, "drop_path": 0.1},

@@ -60,6 +60,56 @@ def test_block_downsamples_where_the_shape_changes(filters, stride, shape, numbe
     np.testing.assert_allclose(evaluate(model, data), small + residual(model, small), rtol=1e-4, atol=1e-4)
 
 
+def response_norm(x, gamma, beta):
+    norms = np.sqrt((x**2).sum((1, 2), keepdims=True))
+    return x + gamma * x * norms / (norms.mean(-1, keepdims=True) + 1e-6) + beta
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_response_norm(scale, numbers, evaluate):
+    x = keras.Input((5, 7, 6))
+    model = keras.Model(x, convnext.response_norm(x, name="r"))
+    data = scale * numbers(3, 5, 7, 6) * np.arange(1, 7, dtype="float32")
+    np.testing.assert_array_equal(evaluate(model, data), data)
+    gamma, beta = numbers(6, seed=1), scale * numbers(6, seed=2)
+    model.get_layer("r_scale_gamma").set_weights([gamma.reshape(1, 6)])
+    model.get_layer("r_beta").set_weights([beta.reshape(1, 6)])
+    expected = response_norm(data, gamma, beta)
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_response_norm_of_nothing(evaluate, gradients):
+    x = keras.Input((4, 4, 3))
+    model = randomise(keras.Model(x, convnext.response_norm(x, name="r")))
+    data = np.zeros((2, 4, 4, 3), "float32")
+    (beta,) = weights(model, "r_beta")
+    np.testing.assert_array_equal(evaluate(model, data), np.broadcast_to(beta, data.shape))
+    _, (by_input,) = gradients(model, data)
+    assert np.isfinite(by_input).all()
+
+
+def test_response_norm_of_large_values_in_half_precision(evaluate):
+    keras.config.set_dtype_policy("mixed_float16")
+    x = keras.Input((16, 16, 3))
+    model = randomise(keras.Model(x, convnext.response_norm(x, name="r")))
+    data = np.random.default_rng(0).normal(0, 100, (2, 16, 16, 3)).astype("float32")
+    expected = response_norm(data, weights(model, "r_scale_gamma")[0].reshape(3), weights(model, "r_beta")[0][0])
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-2, atol=1)
+
+
+def test_block_of_version_2(numbers, evaluate):
+    x = keras.Input((9, 8, 5))
+    model = randomise(keras.Model(x, convnext.block(x, 5, layer_scale=None, normalize_response=True, name="b")))
+    data = numbers(2, 9, 8, 5)
+    kernel, bias = weights(model, "b_conv")
+    y = layer_norm(depthwise(data, kernel) + bias, *weights(model, "b_conv_norm"))
+    kernel, bias = weights(model, "b_dense1")
+    gamma, beta = (weights(model, f"b_response_{part}")[0].reshape(20) for part in ("scale_gamma", "beta"))
+    y = response_norm(gelu(y @ kernel + bias), gamma, beta)
+    kernel, bias = weights(model, "b_dense2")
+    np.testing.assert_allclose(evaluate(model, data), data + y @ kernel + bias, rtol=1e-3, atol=1e-3)
+
+
 def test_downsample(numbers, evaluate):
     x = keras.Input((7, 9, 4))
     model = randomise(keras.Model(x, convnext.downsample(x, 6, stride=3, name="d")))
