@@ -96,6 +96,9 @@ VARIANTS = {
     "airbench94": _cifar(
         Airbench(widths=(64, 256, 256), unit=group), params=1_971_352, macs=118_147_384,
         source=f"{_PAPER.format(3)}: airbench94, 94.01 % accuracy after 9.9 epochs", errors={"cifar10": 5.99}),
+    "airbench95": _cifar(
+        Airbench(widths=(128, 384, 384), unit=group), params=4_604_440, macs=301_560_888,
+        source=f"{_PAPER.format(4)}: airbench95, 95.01 % accuracy after 15 epochs", errors={"cifar10": 4.99}),
     "airbench96": _cifar(
         Airbench(widths=(128, 384, 512), unit=_residual, style=_STYLE96), params=9_915_416, macs=451_967_288,
         source=f"{_PAPER.format(4)}: airbench96 with the widths of airbench96_faster, 96.03 % accuracy",

@@ -495,9 +495,16 @@ def highway(
     part = scope(name, "highway")
     y = conv_norm_act(x, filters, 3, stride=stride, style=style, name=part("conv"))
     gate = conv(
-        *(x, filters, 3), stride=stride, use_bias=True, initial_bias=gate_bias, activation="sigmoid", style=style,
+        x,
+        filters,
+        3,
+        stride=stride,
+        use_bias=True,
+        initial_bias=gate_bias,
+        activation="sigmoid",
+        style=style,
         name=part("gate"),
-    )  # fmt: skip
+    )
     x = _shortcut(x, filters, stride, stride, shortcut, style, part)
     # t · y + (1 − t) · x
     y = layers.Multiply(name=part("gated"))([gate, layers.Subtract(name=part("difference"))([y, x])])

@@ -140,11 +140,11 @@ def triplet(
     return triplet_distances(vectors, distance=distance, name=name)
 
 
-def triplet_distances(vectors: Sequence[KerasTensor], *, distance: Merge, name: str | None = None) -> KerasTensor:
+def triplet_distances(tensors: Sequence[KerasTensor], *, distance: Merge, name: str | None = None) -> KerasTensor:
     """`[distance(anchor, positive), distance(anchor, negative)]`.
 
     Args:
-        vectors: the anchor, the positive and the negative, `(batch, features)` each.
+        tensors: the anchor, the positive and the negative, `(batch, features)` each.
         distance: see `triplet`.
         name: the distances are named `{name}_positive` and `{name}_negative`, the output `{name}_out`.
 
@@ -159,11 +159,11 @@ def triplet_distances(vectors: Sequence[KerasTensor], *, distance: Merge, name: 
     >>> triplet_distances([keras.Input((8,)) for _ in range(3)], distance=euclidean).shape
     (None, 2)
     """
-    check.tensors(vectors, "vectors", 3)
-    check.joinable(vectors, "vectors")
+    check.tensors(tensors, "tensors", 3)
+    check.joinable(tensors, "tensors")
     check.function(distance, "distance")
     part = scope(name, "triplet")
-    anchor, positive, negative = vectors
+    anchor, positive, negative = tensors
     pairs = {"positive": [anchor, positive], "negative": [anchor, negative]}
     near, far = (distance(pair, name=part(place)) for place, pair in pairs.items())
     if tuple(near.shape[1:]) != (1,):
