@@ -42,12 +42,12 @@ class TestNames:
 
     def test_every_family_module_is_registered(self):
         modules = {path.stem for path in (ROOT / "architectures").glob("*.py")}
-        assert modules - {"__init__", "__main__", "registry"} == set(FAMILIES)
+        assert modules - {"__init__", "__main__", "facts", "registry"} == set(FAMILIES)
 
     @pytest.mark.parametrize(
         ("pattern", "found"),
         [
-            ("resnet20*", ["resnet20", "resnet20_projection"]),
+            ("resnet20*", ["resnet20", "resnet20_projection", "resnet20_preact"]),
             ("resnet*_v2", ["resnet50_v2", "resnet101_v2", "resnet152_v2"]),
             ("resnet?0", ["resnet20", "resnet50"]),
             ("lenet", ["lenet"]),

@@ -1,5 +1,7 @@
 """ResNets: their counts, what they compute, what can be turned, and dilations in place of strides."""
 
+import re
+from dataclasses import replace
 from functools import partial
 
 import keras
@@ -12,6 +14,7 @@ from kblocks.residual import basic, bottleneck, preact_basic, preact_bottleneck
 from tests.support.counting import Count
 from tests.support.models import predict
 from tests.support.numpy_layers import Numpy, relu
+from tests.support.torch_networks import assert_parity_in_order, library
 from tests.support.weights import randomise
 
 DEPTHS = {"resnet50_v2": (3, 4, 6, 3), "resnet101_v2": (3, 4, 23, 3), "resnet152_v2": (3, 8, 36, 3)}
@@ -347,3 +350,247 @@ def test_depths_and_widths_of_one_length():
 def test_rates_out_of_range(override, value):
     with pytest.raises(ValueError, match="at least 0 and below 1"):
         architectures.create("resnet_tiny", **{override: value})
+
+
+# Parameters of pytorchcv's networks of these names, for CIFAR-10.
+PYTORCHCV = {
+    "resnet164": 1_704_154,
+    "resnet1001": 10_328_602,
+    "resnet20_preact": 272_282,
+    "resnet56_preact": 855_578,
+    "resnet110_preact": 1_730_522,
+    "resnet164_preact": 1_703_258,
+    "resnet1001_preact": 10_327_706,
+    "wrn16_10": 17_116_634,
+    "wrn28_10": 36_479_194,
+    "wrn28_10_dropout": 36_479_194,
+    "wrn40_8": 35_748_314,
+    "resnext20_1x64d": 3_446_602,
+    "resnext20_2x32d": 2_672_458,
+    "resnext20_4x16d": 2_285_386,
+    "resnext20_8x8d": 2_091_850,
+    "resnext20_16x4d": 1_995_082,
+    "resnext20_32x2d": 1_946_698,
+    "resnext20_64x1d": 1_922_506,
+    "resnext20_2x64d": 6_198_602,
+    "resnext20_4x32d": 4_650_314,
+    "resnext20_8x16d": 3_876_170,
+    "resnext20_16x8d": 3_489_098,
+    "resnext20_32x4d": 3_295_562,
+    "resnext20_64x2d": 3_198_794,
+    "resnext29_32x4d": 4_775_754,
+    "resnext29_16x64d": 68_155_210,
+    "resnext56_1x64d": 9_317_194,
+    "resnext56_2x32d": 6_994_762,
+    "resnext56_4x16d": 5_833_546,
+    "resnext56_8x8d": 5_252_938,
+    "resnext56_16x4d": 4_962_634,
+    "resnext56_32x2d": 4_817_482,
+    "resnext56_64x1d": 4_744_906,
+    "se_resnet164": 1_906_258,
+    "shake_shake26_2x32d": 2_923_162,
+}
+# Its shortcuts of these are projections, which have 2,752 parameters more than ours.
+PROJECTED = {
+    "resnet20": 272_474,
+    "resnet56": 855_770,
+    "resnet110": 1_730_714,
+    "se_resnet20": 274_847,
+    "se_resnet56": 862_889,
+    "se_resnet110": 1_744_952,
+}
+# These have a normalisation after the first convolution there, and none after the last unit.
+NORMALISED_FIRST = {
+    "se_resnet20_preact": (274_559, 64),
+    "se_resnet56_preact": (862_601, 64),
+    "se_resnet110_preact": (1_744_664, 64),
+    "se_resnet164_preact": (1_904_882, 256),
+}
+# Torchvision and timm for 1000 classes, and kuangliu/pytorch-cifar for 10.
+OTHERS = {
+    "resnet50_c": 25_576_264,
+    "resnet50_d": 25_576_264,
+    "resnext50_32x4d": 25_028_904,
+    "resnext101_32x4d": 44_177_704,
+    "se_resnet50": 28_088_024,
+    "resnet18_cifar": 11_173_962,
+    "resnet34_cifar": 21_282_122,
+    "resnet50_cifar": 23_520_842,
+}
+
+
+@pytest.mark.parametrize(("arch", "params"), (PYTORCHCV | OTHERS).items())
+def test_parameters_as_others_have_them(arch, params):
+    assert architectures.variant(arch).params == params
+
+
+@pytest.mark.parametrize(("arch", "params"), PROJECTED.items())
+def test_parameters_with_projections(arch, params):
+    assert architectures.variant(arch).params + 16 * 32 + 64 + 32 * 64 + 128 == params
+
+
+@pytest.mark.parametrize(("arch", "params", "width"), [(arch, *row) for arch, row in NORMALISED_FIRST.items()])
+def test_parameters_with_another_order_of_the_norms(arch, params, width):
+    assert architectures.variant(arch).params + 2 * 16 - 2 * width == params
+
+
+# Millions, as the papers have them; Table 4 of arXiv 1605.07146 for the wide ResNets.
+@pytest.mark.parametrize(
+    ("arch", "millions"),
+    [
+        *(("wrn16_8", 11.0), ("wrn16_10", 17.1), ("wrn28_10", 36.5), ("wrn40_4", 8.9), ("wrn40_8", 35.7)),
+        *(("resnext29_8x64d", 34.4), ("resnext29_16x64d", 68.1), ("shake_shake26_2x96d", 26.2)),
+    ],
+)
+def test_parameters_in_millions(arch, millions):
+    assert architectures.variant(arch).params / 1e6 == pytest.approx(millions, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("arch", "dense", "extra"),
+    [
+        # 2 C² / 16 + C / 16 + C for each unit; of CBAM also a kernel of 7 × 7 × 2 and its normalisation.
+        ("se_resnext29_8x64d", 2, 0),
+        ("cbam_resnext29_8x64d", 2, 98 + 2),
+        # A depthwise kernel of the size of the image, and its normalisation.
+        ("ge_resnext29_8x64d", 2, None),
+        ("eca_resnext29_8x64d", 0, 5),
+    ],
+)
+def test_parameters_of_an_attention(arch, dense, extra):
+    more = 0
+    for width, side in ((256, 32), (512, 16), (1024, 8)):
+        more += 3 * (dense * width * width // 16 + (width // 16 + width if dense else 0))
+        more += 3 * (side * side * width + 2 * width if extra is None else extra)
+    assert architectures.variant(arch).params - architectures.variant("resnext29_8x64d").params == more
+
+
+PARTS = {
+    "shortcut": "identity_conv.conv",
+    "shortcut_norm": "identity_conv.bn",
+    "shortcut_conv1": "identity_branch.conv1",
+    "shortcut_conv2": "identity_branch.conv2",
+    "shortcut_out": "identity_branch.bn",
+}
+
+
+def paths_in_pytorchcv(model, net):
+    """The modules of shortcuts and branches, whose order in ours may be another."""
+    found = {}
+    modules = dict(net.named_modules())
+    for layer in model.layers:
+        if not (match := re.fullmatch(r"stage(\d)_unit(\d+)_(shortcut.*|branch.*)", layer.name)) or not layer.weights:
+            continue
+        stage, unit, part = match.groups()
+        theirs = PARTS.get(part) or re.sub(r"_(conv\d)(_norm)?", lambda m: f".{m[1]}.{'bn' if m[2] else 'conv'}", part)
+        path = f"features.stage{stage}.unit{unit}.{theirs}"
+        # Without a normalisation the convolution is the module itself.
+        found[layer.name] = path if path in modules else path.removesuffix(".conv")
+    return found
+
+
+def assert_parity(net, arch, **overrides):
+    model = architectures.create(arch, **overrides)
+    assert_parity_in_order(model, net, paths_in_pytorchcv(model, net))
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+SE_CV = {"stem": kb.stem.cifar, "final_norm": False}
+
+
+@pytest.mark.parametrize(
+    ("arch", "name", "overrides"),
+    [
+        ("resnet20_preact", "preresnet20", {}),
+        slow("resnet56_preact", "preresnet56", {}),
+        slow("resnet110_preact", "preresnet110", {}),
+        slow("resnet164_preact", "preresnet164bn", {}),
+        slow("resnet56", "resnet56", {"shortcut": None}),
+        slow("resnet110", "resnet110", {"shortcut": None}),
+        slow("resnet164", "resnet164bn", {}),
+        ("se_resnet20", "seresnet20", {"shortcut": None}),
+        slow("se_resnet56", "seresnet56", {"shortcut": None}),
+        slow("se_resnet110", "seresnet110", {"shortcut": None}),
+        slow("se_resnet164", "seresnet164bn", {}),
+        ("se_resnet20_preact", "sepreresnet20", SE_CV),
+        slow("se_resnet56_preact", "sepreresnet56", SE_CV),
+        slow("se_resnet110_preact", "sepreresnet110", SE_CV),
+        slow("se_resnet164_preact", "sepreresnet164bn", SE_CV),
+        slow("wrn16_10", "wrn16_10", {}),
+        slow("wrn28_10", "wrn28_10", {}),
+        slow("wrn28_10_dropout", "wrn28_10", {}),
+        slow("wrn40_8", "wrn40_8", {}),
+        *[slow(f"resnext20_{form}", f"resnext20_{form}", {}) for form in ("1x64d", "8x8d", "64x1d", "32x4d")],
+        slow("resnext29_32x4d", "resnext29_32x4d", {}),
+        slow("resnext29_16x64d", "resnext29_16x64d", {}),
+        slow("resnext56_32x2d", "resnext56_32x2d", {}),
+        ("shake_shake26_2x32d", "shakeshakeresnet20_2x16d", {"depths": (3, 3, 3), "widths": (16, 32, 64)}),
+        slow("shake_shake26_2x32d", "shakeshakeresnet26_2x32d", {}),
+    ],
+)
+def test_parity_with_pytorchcv(arch, name, overrides):
+    provider = library("pytorchcv.model_provider")
+    assert_parity(provider.get_model(f"{name}_cifar10"), arch, **overrides)
+
+
+# Networks of its classes that are small, of the same units.
+def test_parity_of_a_small_wide_resnet():
+    net = library("pytorchcv.models.wrn_cifar").CIFARWRN([[32, 32], [64, 64], [128, 128]], 16)
+    assert_parity(net, "wrn16_8", widths=(32, 64, 128))
+
+
+@pytest.mark.parametrize("arch", ["resnext20_2x32d", "resnext29_8x64d"])
+def test_parity_of_a_small_resnext(arch):
+    groups, width = (int(number) for number in re.findall(r"(\d+)x(\d+)d", arch)[0])
+    net = library("pytorchcv.models.resnext_cifar").CIFARResNeXt([[64], [128], [256]], 16, groups, width)
+    assert_parity(net, arch, depths=(1, 1, 1), widths=(64, 128, 256), stem_filters=16)
+
+
+@pytest.mark.parametrize("arch", ["resnet18_cifar", "resnet50_cifar"])
+def test_parity_of_a_small_network_of_four_stages(arch):
+    net = library("pytorchcv.models.resnet_cifar").CIFARResNet([[8], [16, 16], [32], [64]], 8, arch == "resnet50_cifar")
+    small = {"depths": (1, 2, 1, 1), "widths": (8, 16, 32, 64), "stem_filters": 8, "input_shape": (64, 64, 3)}
+    assert_parity(net, arch, **small)
+
+
+@pytest.mark.parametrize("arch", ["resnet18_preact_cifar", "resnet50_preact_cifar"])
+def test_parity_of_a_small_preactivation_network_of_four_stages(arch):
+    models = library("pytorchcv.models.preresnet_cifar")
+    net = models.CIFARPreResNet([[8], [16, 16], [32], [64]], 8, arch == "resnet50_preact_cifar")
+    small = {"depths": (1, 2, 1, 1), "widths": (8, 16, 32, 64), "stem_filters": 8, "input_shape": (64, 64, 3)}
+    assert_parity(net, arch, **small)
+
+
+def test_parity_of_a_small_network_with_cbam():
+    net = library("pytorchcv.models.cbamresnet").CbamResNet([[16], [32]], 16, False, num_classes=10)
+    unit = partial(basic, attention=kb.attention.cbam)
+    small = {"depths": (1, 1), "widths": (16, 32), "stem_filters": 16, "input_shape": (56, 56, 3), "classes": 10}
+    assert_parity(net, "resnet18", unit=unit, **small)
+
+
+def test_stochastic_depth_and_dropout_are_in_their_rows():
+    deep = architectures.variant("resnet110_stochastic_depth").spec
+    assert deep == replace(architectures.variant("resnet110").spec, drop_path=0.5)
+    model = architectures.create("wrn28_10_dropout", depths=(1, 1, 1), widths=(16, 32, 64))
+    found = {layer.name: layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)}
+    assert found == {f"stage{i}_unit1_dropout": 0.3 for i in (1, 2, 3)}
+
+
+def test_errors_of_the_papers():
+    """Those of one paper fall with the depth, the width or the attention."""
+    errors = {arch: architectures.variant(arch).errors for arch in architectures.names()}
+    for worse, better in (
+        ("resnet20", "resnet110"),
+        ("resnet164", "resnet164_preact"),
+        ("resnet164_preact", "resnet1001_preact"),
+        ("wrn16_8", "wrn28_10"),
+        ("wrn28_10", "wrn28_10_dropout"),
+        ("resnext29_8x64d", "resnext29_16x64d"),
+        ("resnet164_preact", "se_resnet164_preact"),
+        ("shake_shake26_2x32d", "shake_shake26_2x96d"),
+    ):
+        assert errors[worse].keys() >= errors[better].keys() != set()
+        assert all(errors[better][data] < errors[worse][data] for data in errors[better])

@@ -43,7 +43,7 @@ class TestTorchvision:
             slow("resnet50_v1_5", "resnet50", {}),
             slow("resnet50", "resnet50", V1_5),
             slow("resnet50_v1_5", "wide_resnet50_2", {"unit": partial(kb.residual.bottleneck, ratio=1 / 2)}),
-            slow("resnet50_v1_5", "resnext50_32x4d", {"unit": partial(kb.residual.bottleneck, ratio=1 / 2, groups=32)}),
+            slow("resnext50_32x4d", "resnext50_32x4d", {}),
             slow("densenet121", "densenet121", {}),
             slow("densenet169", "densenet169", {}),
             slow("mobilenet_v2", "mobilenet_v2", {"style": RELU6}),
@@ -135,6 +135,11 @@ class TestTimm:
         [
             slow("resnet18", "resnet18", {}),
             slow("resnet50_v1_5", "resnet50", {}),
+            slow("resnet50_c", "resnet50c", {}),
+            slow("resnet50_d", "resnet50d", {}),
+            slow("resnext50_32x4d", "resnext50_32x4d", {}),
+            slow("resnext101_32x4d", "resnext101_32x4d", {}),
+            slow("se_resnet50", "seresnet50", {}),
             slow("densenet121", "densenet121", {}),
             slow("mobilenet_v2_050", "mobilenetv2_050", {"style": RELU6}),
             slow("mobilenet_v2_140", "mobilenetv2_140", {"style": RELU6}),
@@ -150,6 +155,13 @@ class TestTimm:
     def test_the_same_logits(self, arch, name, overrides):
         net = library("timm").create_model(name, num_classes=7)
         assert_parity(arch, net, "timm", **overrides)
+
+    def test_resnet_with_all_that_its_rows_have(self):
+        models = library("timm").models.resnet
+        options = {"stem_type": "deep", "stem_width": 8, "avg_down": True, "block_args": {"attn_layer": "se"}}
+        net = models.ResNet(models.Bottleneck, [1, 2, 1, 1], num_classes=7, cardinality=2, base_width=32, **options)
+        unit = partial(kb.residual.bottleneck, groups=2, attention=kb.attention.squeeze_excite)
+        assert_parity("resnet50_d", net, "timm", depths=(1, 2, 1, 1), unit=unit, stem_filters=16)
 
     @pytest.mark.parametrize("norm", [False, True])
     def test_vgg(self, norm):
