@@ -150,7 +150,7 @@ VARIANTS = {
         source="kentaroy47/vision-transformers-cifar10, `vit` with patches of 4; error of 1000 epochs, 20 % of 200",
         errors={"cifar10": 11.0}),
 
-    "vit_tiny": _cifar(
+    "vit_toy": _cifar(
         ViT(width=8, depth=2, unit=partial(encoder, heads=2, expansion=2), tokenizer=_patches4),
         input_shape=(16, 16, 3), params=1_842, macs=33_024, source="for tests"),
 }  # fmt: skip
@@ -188,9 +188,6 @@ def backbone(x: KerasTensor, spec: ViT, *, name: str | None = None) -> KerasTens
         x = kb.transformer.position_embed(x, kind=spec.position, stddev=spec.position_stddev, name=part("position"))
     if spec.dropout:
         x = layers.Dropout(spec.dropout, name=part("dropout"))(x)
-    unit: Callable[..., KerasTensor] = spec.unit
-    if spec.dropout and check.takes(unit, "dropout"):
-        unit = partial(unit, dropout=spec.dropout)
     x = kb.compose.stage(
         x,
         unit,

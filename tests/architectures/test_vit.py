@@ -155,9 +155,9 @@ def test_layer_scale_and_average_as_in_timm():
         img_size=32, patch_size=8, embed_dim=48, depth=2, num_heads=3, num_classes=7, global_pool="avg",
         class_token=False, fc_norm=False, init_values=0.1, mlp_ratio=2,
     )  # fmt: skip
-    unit = architectures.variant("vit_tiny").spec.unit.func
+    unit = architectures.variant("vit_toy").spec.unit.func
     ours = architectures.create(
-        "vit_tiny", input_shape=(32, 32, 3), classes=7, width=48, pool="avg",
+        "vit_toy", input_shape=(32, 32, 3), classes=7, width=48, pool="avg",
         unit=lambda x, filters, **options: unit(x, filters, heads=3, expansion=2, layer_scale=0.1, **options),
         tokenizer=lambda x, filters, **options: kb.transformer.patch_embed(x, filters, size=8, **options),
     )  # fmt: skip
@@ -207,7 +207,7 @@ def test_shapes_by_layer_name():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("arch", ["cct_2_3x2", "vit_tiny"])
+@pytest.mark.parametrize("arch", ["cct_2_3x2", "vit_toy"])
 @pytest.mark.parametrize(("shape", "classes"), [((28, 28, 1), 10), ((32, 32, 3), 100)])
 def test_small_images(arch, shape, classes):
     model = architectures.create(arch, input_shape=shape, classes=classes)
@@ -217,25 +217,25 @@ def test_small_images(arch, shape, classes):
 
 
 def test_any_size_without_positions():
-    model = architectures.create("vit_tiny", input_shape=(None, None, 3), position="none")
+    model = architectures.create("vit_toy", input_shape=(None, None, 3), position="none")
     for size in (16, 24):
-        fixed = architectures.create("vit_tiny", input_shape=(size, size, 3), position="none")
+        fixed = architectures.create("vit_toy", input_shape=(size, size, 3), position="none")
         fixed.set_weights(model.get_weights())
         x = images((size, size, 3))
         np.testing.assert_allclose(predict(model, x), predict(fixed, x), rtol=1e-4, atol=1e-5)
     with pytest.raises(
         ValueError, match=r"^vit_tiny can't be built for inputs of any×any×3: `x` must have known sizes"
     ):
-        architectures.create("vit_tiny", input_shape=(None, None, 3))
+        architectures.create("vit_toy", input_shape=(None, None, 3))
 
 
 def test_a_stem_as_tokenizer():
-    model = architectures.create("vit_tiny", tokenizer=kb.stem.patchify)
+    model = architectures.create("vit_toy", tokenizer=kb.stem.patchify)
     assert model.get_layer("tokens").output.shape == (None, 16, 8)
 
 
 def test_rates():
-    model = architectures.create("vit_tiny", depth=3, dropout=0.1, drop_path=0.2)
+    model = architectures.create("vit_toy", depth=3, dropout=0.1, drop_path=0.2)
     rates = {layer.name: layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)}
     parts = ("attention_dropout", "dropout1", "dropout2")
     dropouts = dict.fromkeys(["dropout", *(f"stage1_unit{i}_{part}" for i in (1, 2, 3) for part in parts)], 0.1)
@@ -245,8 +245,8 @@ def test_rates():
 
 def test_what_a_field_can_be():
     with pytest.raises(ValueError, match="`position` must be one of 'learned', 'sinusoidal', 'none'; got 'sine'"):
-        architectures.create("vit_tiny", position="sine")
+        architectures.create("vit_toy", position="sine")
     with pytest.raises(ValueError, match="`pool` must be one of 'token', 'sequence', 'avg'; got 'max'"):
-        architectures.create("vit_tiny", pool="max")
+        architectures.create("vit_toy", pool="max")
     with pytest.raises(ValueError, match=r"`depth` must be a positive integer; got 1\.5"):
-        architectures.create("vit_tiny", depth=1.5)
+        architectures.create("vit_toy", depth=1.5)
