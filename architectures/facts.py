@@ -6,6 +6,7 @@
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -34,11 +35,19 @@ def smallest(arch: str) -> int | None:
     if any(len(shape) != 3 for shape in shapes):
         return None
 
+    # Of a stage only the first unit, or the last, changes the size of its input.
+    spec = variant(arch).spec
+    shallow: dict[str, Any] = {"depths": (1,) * len(spec.depths)} if hasattr(spec, "depths") else {}
+    if isinstance(getattr(spec, "depth", None), int):
+        shallow["depth"] = 1
+
     def fits(side: int) -> bool:
         sizes = tuple((side, side, shape[-1]) for shape in shapes)
         try:
             with keras.StatelessScope():  # in which no weights are drawn
-                create(arch, input_shape=sizes if len(sizes) > 1 else sizes[0], classes=2)
+                create(
+                    arch, input_shape=sizes if len(sizes) > 1 else sizes[0], classes=variant(arch).classes, **shallow
+                )
         except ValueError:
             return False
         return True
