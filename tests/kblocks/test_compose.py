@@ -462,3 +462,40 @@ def test_shake_takes_two_of_one_shape():
         compose.shake([x, x, x])
     with pytest.raises(ValueError, match="`tensors` must have equal shapes"):
         compose.shake([x, keras.Input((2, 2, 4))])
+
+
+def test_learned_is_the_same_for_every_example(numbers, evaluate, gradients):
+    x = keras.Input((None, 5))
+    model = keras.Model(x, compose.learned(x, (2, 3), initializer="ones", name="t"))
+    data = numbers(4, 7, 5)
+    np.testing.assert_array_equal(evaluate(model, data), np.ones((4, 2, 3)))
+    values = numbers(2, 3, seed=1)
+    model.get_layer("t").set_weights([values.reshape(1, 6)])
+    np.testing.assert_allclose(evaluate(model, data), np.tile(values, (4, 1, 1)), rtol=1e-6)
+    np.testing.assert_allclose(evaluate(model, np.full_like(data, np.nan)), np.tile(values, (4, 1, 1)), rtol=1e-6)
+    by_weight, _ = gradients(model, data)
+    # Those of a sum with factors: for each value the sum of its factors over the examples.
+    factors = np.random.default_rng(0).uniform(0.5, 1.5, size=(4, 2, 3)).astype("float32")
+    np.testing.assert_allclose(by_weight["t/kernel"][0], factors.sum(0).ravel(), rtol=1e-4)
+
+
+def test_constant_arrays_are_not_trained(numbers, evaluate, tmp_path):
+    x = keras.Input((5,))
+    values = numbers(2, 3)
+    model = keras.Model(x, compose.learned(x, (2, 3), values=values, name="t"))
+    model.save(tmp_path / "model.keras")
+    for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        assert not each.trainable_weights
+        np.testing.assert_allclose(evaluate(each, numbers(4, 5)), np.tile(values, (4, 1, 1)), rtol=1e-6)
+
+
+def test_learned_refuses():
+    x = keras.Input((5,))
+    with pytest.raises(ValueError, match=r"`x` must have rank 2 or more \(batch, …\); got shape \(None,\)"):
+        compose.learned(keras.Input(()), (2,))
+    with pytest.raises(TypeError, match="`shape` must be a list or tuple of sizes; got 3"):
+        compose.learned(x, 3)
+    with pytest.raises(ValueError, match="`shape` must be a positive integer; got 0"):
+        compose.learned(x, (2, 0))
+    with pytest.raises(ValueError, match=r"`values` must have the shape \(2, 3\); got \(3, 2\)"):
+        compose.learned(x, (2, 3), values=np.ones((3, 2)))
