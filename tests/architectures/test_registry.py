@@ -43,7 +43,7 @@ class TestNames:
     @pytest.mark.parametrize(
         ("pattern", "found"),
         [
-            ("resnet20*", ["resnet20", "resnet20_preact", "resnet20_projection"]),
+            ("resnet20*", ["resnet20", "resnet20_projection", "resnet20_preact"]),
             ("*_tiny", [f"{name}_tiny" for name in FAMILIES]),
             ("resnet?0", ["resnet20", "resnet50"]),
             ("lenet", ["lenet"]),
