@@ -382,4 +382,6 @@ def _widths(weights: Weights) -> dict[str, int]:
 
 def _heads(model: keras.Model) -> dict[str, int]:
     """The layers of logits of a network of ours, and their number."""
-    return {layer.name: layer.units for layer in model.layers if porting.HEADS.fullmatch(layer.name)}
+    return {
+        name: layer.output.shape[-1] for name, layer in porting.leaves(model).items() if porting.HEADS.fullmatch(name)
+    }

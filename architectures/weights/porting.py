@@ -17,7 +17,7 @@ from kblocks.graph.calls import Call, calls, is_graph
 Pair = tuple[str, keras.layers.Layer, keras.layers.Layer]
 """The name of a layer, the layer, and its counterpart in another network."""
 
-HEADS = re.compile(r"(auxiliary\d+_)?logits\d*")
+HEADS = re.compile(r"(auxiliary\d+_)?logits\d*(_conv)?")
 """The names of layers that output logits."""
 
 HIDDEN = re.compile(r"hidden_dense\d+|head_dense")
