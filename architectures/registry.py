@@ -4,6 +4,7 @@ import difflib
 import fnmatch
 import os
 from collections.abc import Collection, Sequence
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -15,10 +16,13 @@ from architectures import (
     airbench,
     alexnet,
     allcnn,
+    autoencoder,
     convmixer,
     convnext,
+    deeplab,
     densenet,
     efficientnet,
+    fpn,
     googlenet,
     highway,
     inception,
@@ -39,6 +43,7 @@ from architectures import (
     siamese,
     squeezenet,
     triplet,
+    unet,
     vgg,
     vit,
     xception,
@@ -83,6 +88,10 @@ FAMILIES: tuple[Family, ...] = (
     convmixer.FAMILY,
     siamese.FAMILY,
     triplet.FAMILY,
+    unet.FAMILY,
+    fpn.FAMILY,
+    deeplab.FAMILY,
+    autoencoder.FAMILY,
 )
 
 # Up to this size, that of CIFAR, an image that a network reduces to 1×1 is taken for a mistake.
@@ -176,7 +185,8 @@ def create(
     Args:
         arch: the name of an architecture, see `names`.
         input_shape: without the batch axis, a tuple of shapes for several inputs; `None` for the architecture's own.
-        classes: number of logits, 0 for the features without a head; `None` for the architecture's own.
+        classes: number of logits, of a network for segmentation those of each pixel, of an autoencoder the channels of
+            its images; 0 for the features without a head; `None` for the architecture's own.
         pooling: pooling of the features, `"avg"`, `"max"` or `"flatten"`; `None` for the family's default, and with
             `classes=0` for none.
         weights: pretrained weights. `"imagenet"` for those of keras.applications, which Keras downloads; or a file: a
@@ -237,7 +247,8 @@ def create(
             features = found.backbone(images if several else images[0], spec, name="")
             if found.downsampling not in (None, *overrides) and not _is_meant(found, row, spec, sizes, features):
                 _check_reduction(sizes[0], features, spec, found.downsampling)
-            outputs = found.head(features, spec, int(classes), pooling)
+            head: Any = partial(found.head, image=images[0]) if found.per_pixel else found.head
+            outputs = head(features, spec, int(classes), pooling)
             return keras.Model(inputs if several else inputs[0], outputs, name=name)
         except ValueError as error:
             raise ValueError(f"{arch} can't be built for inputs of {_text(sizes)}: {error}") from error

@@ -140,7 +140,7 @@ def pixel_logits(
     classes: int,
     *,
     factor: int = 1,
-    size: tuple[int | None, int | None] = (None, None),
+    image_size: tuple[int | None, int | None] = (None, None),
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
@@ -148,7 +148,7 @@ def pixel_logits(
 
     Args:
         factor: of the size, by bilinear interpolation.
-        size: height and width of the output, at most those of `x` times the factor; `None` for those.
+        image_size: height and width of the output, at most those of `x` times the factor; `None` for those.
         style: see `logits`.
         name: with a factor above 1 or a smaller size the convolution is named `{name}_conv`.
 
@@ -156,7 +156,7 @@ def pixel_logits(
         `(batch, height · factor, width · factor, classes)` or of the given size, float32.
 
     Raises:
-        ValueError: `classes` or `factor` is not a positive integer, or `size` is larger.
+        ValueError: `classes` or `factor` is not a positive integer, or `image_size` is larger.
 
     Source: Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation", 2014, arXiv
     1411.4038, section 3.3.
@@ -170,9 +170,9 @@ def pixel_logits(
     check.positive(factor, "factor")
     name = resolve(name, "pixel_logits")
     full = [None if n is None else n * int(factor) for n in x.shape[1:3]]
-    if any(wanted and n and wanted > n for wanted, n in zip(size, full, strict=True)):
-        raise ValueError(f"`size` must be at most {full[0]}×{full[1]}; got {size[0]}×{size[1]}")
-    margins = tuple((0, n - wanted if wanted and n else 0) for wanted, n in zip(size, full, strict=True))
+    if any(wanted and n and wanted > n for wanted, n in zip(image_size, full, strict=True)):
+        raise ValueError(f"`image_size` must be at most {full[0]}×{full[1]}; got {image_size[0]}×{image_size[1]}")
+    margins = tuple((0, n - wanted if wanted and n else 0) for wanted, n in zip(image_size, full, strict=True))
     crops = any(map(any, margins))
     x = layers.Conv2D(
         int(classes),

@@ -22,7 +22,7 @@ from kblocks.graph import profile
 from kblocks.residual import preact_basic
 from tests.support.marks import daily
 from tests.support.models import ALLOWED_OPS, CUSTOM, is_stock, operations, predict, strangers
-from tests.support.networks import FAMILIES, LIGHT, OF_IMAGES, TINY
+from tests.support.networks import FAMILIES, LIGHT, OF_IMAGES, TINY, of_small_images
 from tests.support.process import ROOT, python
 from tests.support.weights import randomise, scramble
 
@@ -181,10 +181,7 @@ def test_the_sources_call_the_listed_ops_and_no_others():
 
 
 def of_row(arch: str, **options) -> Callable[[], keras.Model]:
-    row = architectures.variant(arch)
-    if row.classes == 1000:
-        # The same layers on smaller images; Inception and Xception take none below 71 and 75.
-        options = {"input_shape": (80, 80, 3), "classes": 10, **options}
+    options = {**of_small_images(arch), **options}
     return lambda: architectures.create(arch, **options)
 
 
@@ -197,8 +194,10 @@ def twins(family: str) -> Callable[[], keras.Model]:
         x = inputs if len(inputs) > 1 else inputs[0]
         outputs = [architectures.create(TINY[family], name=name)(x) for name in ("left", "right")]
         features = keras.tree.flatten([backbone(x, row.spec), backbone(x, row.spec, name="third")])
-        outputs += [kb.pool.global_pool(y, name=f"pool{i}") for i, y in enumerate(features)]
-        joined = kb.compose.concat(keras.tree.flatten(outputs), name="joined")
+        vectors = [
+            kb.pool.global_pool(y, name=f"pool{i}") for i, y in enumerate(keras.tree.flatten([outputs, features]))
+        ]
+        joined = kb.compose.concat(vectors, name="joined")
         return keras.Model(x, kb.head.classifier(joined, 10, name="head"), name=f"{family}_twins")
 
     return build
@@ -208,7 +207,8 @@ def ensemble() -> keras.Model:
     """One architecture of each family in one graph."""
     x = keras.Input((32, 32, 3), name="image")
     members = [architectures.create(TINY[family], input_shape=(32, 32, 3)) for family in OF_IMAGES]
-    return keras.Model(x, keras.layers.Average(name="mean")([member(x) for member in members]), name="ensemble")
+    outputs = [kb.pool.global_pool(member(x), name=f"{member.name}_pool") for member in members]
+    return keras.Model(x, kb.compose.concat(outputs, name="joined"), name="ensemble")
 
 
 def every_op() -> keras.Model:

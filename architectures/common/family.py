@@ -19,7 +19,7 @@ class Variant:
     Attributes:
         spec: the configuration, an instance of the family's dataclass; `create` overrides its fields.
         input_shape: without the batch axis; a tuple of shapes for several inputs.
-        classes: number of logits.
+        classes: number of logits, of each pixel in a family with `per_pixel`.
         params: number of trainable parameters.
         macs: multiply-adds of one image at `input_shape`.
         source: the paper, and the figures it gives.
@@ -64,6 +64,16 @@ class Head(Protocol):
     def __call__(self, x: Any, spec: Any, classes: int, pooling: str | None, /) -> KerasTensor | list[KerasTensor]: ...
 
 
+class PixelHead(Protocol):
+    """`(features, spec, classes, pooling, *, image) -> tensor`: logits for each pixel of the image, or with `classes=0`
+    the features.
+    """
+
+    def __call__(
+        self, x: Any, spec: Any, classes: int, pooling: str | None, /, *, image: KerasTensor
+    ) -> KerasTensor: ...
+
+
 class KerasNames(Protocol):
     """`(names, keras_model) -> {name: name in keras_model}`: for each layer of ours its counterpart in the network of
     keras.applications; names that have none are omitted.
@@ -102,23 +112,25 @@ class Family:
         name: that of the family's module.
         variants: its table, by name.
         backbone: builds the features, see `Backbone`.
-        head: builds the outputs from the features, see `Head`.
+        head: builds the outputs from the features, see `Head`; with `per_pixel` see `PixelHead`.
         keras_names: maps layer names to those of keras.applications, see `KerasNames`; `None` if it has no such
             networks.
         torch_names: maps layer names to those of torchvision and timm, see `TorchNames`; `None` if there is no map.
         torch_settings: padding and epsilon there, see `TorchSettings`.
         downsampling: the field of the spec that decides how far small images are reduced, `"stem"` or `"pools"`; `None`
             if there is none.
+        per_pixel: whether there are logits for each pixel, `(batch, height, width, classes)`.
     """
 
     name: str
     variants: Mapping[str, Variant]
     backbone: Backbone
-    head: Head = classify
+    head: Head | PixelHead = classify
     keras_names: KerasNames | None = None
     torch_names: TorchNames | None = None
     torch_settings: TorchSettings = torch_defaults
     downsampling: str | None = None
+    per_pixel: bool = False
 
 
 def shapes(input_shape: Shape | Sequence[Shape]) -> tuple[Shape, ...]:

@@ -382,5 +382,5 @@ def _widths(weights: Weights) -> dict[str, int]:
 
 def _heads(model: keras.Model) -> dict[str, int]:
     """The layers of logits of a network of ours, and their number."""
-    heads = [layer for layer in model.layers if layer.weights and porting.HEADS.fullmatch(layer.name)]
-    return {layer.name: int(layer.weights[0].shape[-1]) for layer in heads}
+    heads = {name: layer for name, layer in porting.leaves(model).items() if porting.HEADS.fullmatch(name)}
+    return {name: int(layer.weights[0].shape[-1]) for name, layer in heads.items() if layer.weights}

@@ -6,15 +6,17 @@ from benchmarks.data import Dataset
 from benchmarks.tasks.base import Arrays, Task
 from benchmarks.tasks.classification import Classification
 from benchmarks.tasks.crossentropy import outputs_are_logits
+from benchmarks.tasks.few_shot import few_shot_accuracy
 from benchmarks.tasks.pairs import Pairs
 from benchmarks.tasks.synthetic import Synthetic
+from benchmarks.tasks.triplets import Triplets
 from benchmarks.terminal.errors import UsageError
 
-__all__ = ["Arrays", "Classification", "Pairs", "Synthetic", "Task", "for_model"]
+__all__ = ["Arrays", "Classification", "Pairs", "Synthetic", "Task", "Triplets", "few_shot_accuracy", "for_model"]
 
 
 def for_model(model: Model, dataset: Dataset, *, augment: bool) -> Task:
-    """The task for a model's inputs: classification of one image, or a pair of images.
+    """The task for a model's inputs: classification of one image, a pair of images, or a triple.
 
     Args:
         model: its outputs are logits, or all of them probabilities.
@@ -28,7 +30,7 @@ def for_model(model: Model, dataset: Dataset, *, augment: bool) -> Task:
         UsageError: the model's inputs or outputs do not fit the data set.
     """
     shapes = [tuple(x.shape[1:]) for x in model.inputs]
-    if any(shape != dataset.image_shape for shape in shapes) or len(shapes) > 2:
+    if any(shape != dataset.image_shape for shape in shapes) or len(shapes) > 3:
         raise UsageError(
             f"{model.name} takes inputs of {' and '.join(map(str, shapes))}, not images of {dataset.image_shape}; "
             "--dataset=synthetic fits any network"
@@ -45,7 +47,15 @@ def for_model(model: Model, dataset: Dataset, *, augment: bool) -> Task:
             )
         return Classification(dataset, augment=augment, from_logits=from_logits[0])
     if augment:
-        raise UsageError("--augment is for classification: pairs are not augmented")
+        raise UsageError("--augment is for classification: pairs and triples are not augmented")
+    if len(shapes) == 3:
+        vectors = len(outputs) == 3 and len(set(outputs)) == 1 and len(outputs[0]) == 2
+        if not vectors and [shape[1:] for shape in outputs] != [(2,)]:
+            raise UsageError(
+                f"{model.name} must have three embeddings or two distances for a triple of images; "
+                f"got outputs of {' and '.join(map(str, outputs))}"
+            )
+        return Triplets(dataset)
     if outputs[0][1:] != (1,):
         raise UsageError(f"{model.name} must have one output for a pair of images; got an output of {outputs[0]}")
     return Pairs(dataset, from_logits=from_logits[0])

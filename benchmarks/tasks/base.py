@@ -5,7 +5,7 @@ step of every engine. Random numbers are an argument; a task states how many uni
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class Task(ABC):
     count: int
     randoms: int
     metric: str
-    keras_loss: losses.Loss
+    keras_loss: losses.Loss | Callable[[Tensor, Tensor], Tensor]
 
     @abstractmethod
     def draw(self, train: Arrays, rows: Tensor, uniform: Tensor, *, ops: Any = ops) -> tuple[list[Tensor], Tensor]:

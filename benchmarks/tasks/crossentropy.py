@@ -8,13 +8,13 @@ from benchmarks.tasks.base import Tensor
 
 
 def crossentropy(y: Tensor, targets: Tensor, *, from_logits: bool = True) -> Tensor:
-    """The mean cross-entropy of `(batch, classes)` outputs and `(batch,)` labels."""
+    """The mean cross-entropy of `(batch, …, classes)` outputs and `(batch, …)` labels."""
     return ops.mean(ops.sparse_categorical_crossentropy(targets, ops.cast(y, "float32"), from_logits=from_logits))
 
 
 def binary_crossentropy(y: Tensor, targets: Tensor, *, from_logits: bool = True) -> Tensor:
-    """The mean binary cross-entropy of `(batch, 1)` outputs and `(batch,)` labels."""
-    targets = ops.cast(targets, "float32")[:, None]
+    """The mean binary cross-entropy of `(batch, …, 1)` outputs and `(batch, …)` labels."""
+    targets = ops.cast(targets, "float32")[..., None]
     return ops.mean(ops.binary_crossentropy(targets, ops.cast(y, "float32"), from_logits=from_logits))
 
 

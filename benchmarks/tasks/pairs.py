@@ -40,13 +40,8 @@ class Pairs(ImageTask):
         """
         labels = ops.take(train["labels"], rows, axis=0)
         same = ops.cast(uniform[:, 0] < 0.5, "int32")
-        others = self._dataset.classes - 1
-        step = 1 + ops.minimum(ops.cast(uniform[:, 1] * others, "int32"), others - 1)
-        partners = ops.mod(labels + (1 - same) * step, self._dataset.classes)
-        sizes = ops.take(train["sizes"], partners, axis=0)
-        # Both cast, as a NumPy array times a PyTorch tensor is an error.
-        place = ops.cast(uniform[:, 2], "float32") * ops.cast(sizes, "float32")
-        nth = ops.minimum(ops.cast(place, "int32"), sizes - 1)
+        partners = ops.mod(labels + (1 - same) * step(uniform[:, 1], self._dataset.classes, ops), self._dataset.classes)
+        nth = below(uniform[:, 2], ops.take(train["sizes"], partners, axis=0), ops)
         seconds = ops.take(train["members"], ops.take(train["starts"], partners, axis=0) + nth, axis=0)
         return [ops.take(train["images"], rows, axis=0), ops.take(train["images"], seconds, axis=0)], same
 
@@ -66,6 +61,18 @@ class Pairs(ImageTask):
             outputs = predict(model, self.prepare(inputs))[0]
             correct += int(np.sum((outputs[:, 0] > threshold) == (ops.convert_to_numpy(same) == 1)))
         return correct / count
+
+
+def step(uniform: Tensor, classes: int, ops: Any) -> Tensor:
+    """How many classes further another one is: 1 to `classes − 1`, each as likely as any."""
+    return 1 + ops.minimum(ops.cast(uniform * (classes - 1), "int32"), classes - 2)
+
+
+def below(uniform: Tensor, sizes: Tensor, ops: Any) -> Tensor:
+    """An integer from 0 to `sizes − 1` for each random number."""
+    # Both cast, as a NumPy array times a PyTorch tensor is an error.
+    place = ops.cast(uniform, "float32") * ops.cast(sizes, "float32")
+    return ops.minimum(ops.cast(place, "int32"), sizes - 1)
 
 
 def pair_arrays(images: Array, labels: Array, classes: int) -> Arrays:

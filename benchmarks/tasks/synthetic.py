@@ -17,7 +17,8 @@ class Synthetic(Task):
     """Random inputs and labels for the inputs and outputs of a model: to measure its speed, not what it learns.
 
     Args:
-        model: its inputs are vectors, images or the like, of floats and of known sizes; its outputs `(batch, units)`.
+        model: its inputs are vectors, images or the like, of floats and of known sizes; its outputs are vectors, or
+            images of one size.
         batch_size: the number of examples is a multiple of it.
         seed: of the numbers.
 
@@ -41,14 +42,16 @@ class Synthetic(Task):
             name: rng.integers(0, 256, (self.count, *shape), dtype=np.uint8)
             for name, shape in zip(self._inputs, shapes, strict=True)
         }
+        positions = tuple(model.outputs[0].shape[1:-1])
         classes = [max(2, y.shape[-1]) for y in model.outputs]
-        self.train["y"] = np.stack([rng.integers(0, n, self.count, dtype=np.int32) for n in classes], axis=1)
+        labels = [rng.integers(0, n, (self.count, *positions), dtype=np.int32) for n in classes]
+        self.train["y"] = np.stack(labels, axis=-1)
         several = model.outputs[0].shape[-1] > 1
         kind = losses.SparseCategoricalCrossentropy if several else losses.BinaryCrossentropy
         self.keras_loss = kind(from_logits=self._from_logits[0])
 
     def draw(self, train: Arrays, rows: Tensor, uniform: Tensor, *, ops: Any = ops) -> tuple[list[Tensor], Tensor]:
-        """Inputs, uint8, and a column of labels for each output."""
+        """Inputs, uint8, and labels, for each output one in the last axis."""
         return [ops.take(train[name], rows, axis=0) for name in self._inputs], ops.take(train["y"], rows, axis=0)
 
     def prepare(self, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -62,7 +65,7 @@ class Synthetic(Task):
     def loss(self, outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """Cross-entropy, summed over the outputs."""
         return sum(
-            (crossentropy if y.shape[-1] > 1 else binary_crossentropy)(y, targets[:, i], from_logits=from_logits)
+            (crossentropy if y.shape[-1] > 1 else binary_crossentropy)(y, targets[..., i], from_logits=from_logits)
             for i, (y, from_logits) in enumerate(zip(outputs, self._from_logits, strict=True))
         )
 
@@ -81,7 +84,11 @@ def _check(model: Model) -> None:
         if "float" not in str(x.dtype):
             raise UsageError(f"{model.name} takes inputs of {x.dtype}; synthetic data is of floats")
     for y in model.outputs:
-        if len(y.shape) != 2 or y.shape[-1] is None:
+        if len(y.shape) not in (2, 4) or None in y.shape[1:]:
             raise UsageError(
-                f"{model.name} has an output of shape {tuple(y.shape)}; synthetic data has labels for (batch, units)"
+                f"{model.name} has an output of shape {tuple(y.shape)}; synthetic data has labels for (batch, units) "
+                "and for images of known size"
             )
+    sizes = {tuple(y.shape[1:-1]) for y in model.outputs}
+    if len(sizes) > 1:
+        raise UsageError(f"{model.name} has outputs of several sizes; synthetic data has labels for one size")

@@ -8,7 +8,7 @@ import architectures
 import kblocks as kb
 from tests.support.marks import daily, slow
 from tests.support.models import predict
-from tests.support.networks import CONVOLUTIONAL, FAMILIES, LARGE, OF_IMAGES, OF_SEVERAL_INPUTS, TINY
+from tests.support.networks import CONVOLUTIONAL, FAMILIES, LARGE, OF_IMAGES, OF_SEVERAL_INPUTS, PER_PIXEL, TINY
 from tests.support.weights import randomise
 
 
@@ -82,12 +82,18 @@ class TestPooling:
         assert type(model.get_layer("pool")).__name__ == LAYERS[pooling]
         assert model.output_shape == (None, 4)
 
-    @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - set(CONVOLUTIONAL)))
+    @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {*CONVOLUTIONAL, *PER_PIXEL}))
     def test_of_vectors_is_refused(self, family):
         with pytest.raises(
             ValueError, match="`pooling` must be None where the features are vectors already; got 'max'"
         ):
             architectures.create(TINY[family], pooling="max")
+
+    @pytest.mark.parametrize("classes", [None, 0])
+    @pytest.mark.parametrize("family", PER_PIXEL)
+    def test_of_pixels_is_refused(self, family, classes):
+        with pytest.raises(ValueError, match="`pooling` must be None where each pixel has its logits; got 'avg'"):
+            architectures.create(TINY[family], classes=classes, pooling="avg")
 
 
 # The networks for large images: each day few, with stems and units of several kinds. Tokens are no images, and have no

@@ -73,10 +73,11 @@ class TestNames:
         assert family.downsampling is None or hasattr(row.spec, family.downsampling)
 
     @pytest.mark.parametrize("family", registry.FAMILIES, ids=lambda family: family.name)
-    def test_features_are_images_where_down_sampling_is_named(self, family):
+    def test_features_are_images_where_down_sampling_is_named_or_pixels_are_classified(self, family):
         tiny = next(name for name, row in family.variants.items() if row.source == "for tests")
         features = architectures.create(tiny, classes=0).outputs
-        assert [len(x.shape) == 4 for x in features] == [family.downsampling is not None] * len(features)
+        images = family.downsampling is not None or family.per_pixel
+        assert [len(x.shape) == 4 for x in features] == [images] * len(features)
 
     @pytest.mark.parametrize("arch", architectures.names())
     def test_a_row_tells_its_source(self, arch):

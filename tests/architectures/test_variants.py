@@ -43,7 +43,8 @@ class TestRow:
     def test_shapes_and_classes(self, model):
         row = architectures.variant(model.name)
         assert tuple(x.shape[1:] for x in model.inputs) == row.input_shapes
-        assert {y.shape for y in model.outputs} == {(None, row.classes)}
+        pixels = row.input_shape[:2] if FAMILIES[architectures.family(model.name)].per_pixel else ()
+        assert {y.shape for y in model.outputs} == {(None, *pixels, row.classes)}
         assert {y.dtype for y in model.outputs} == {"float32"}
 
     def test_the_last_layer_is_the_logits(self, model):

@@ -17,7 +17,7 @@ import kblocks as kb
 from benchmarks import engines, tasks
 from benchmarks.cli import options
 from benchmarks.engines.base import has_convolution
-from benchmarks.tasks import Classification, Pairs, Synthetic, Task, recipes
+from benchmarks.tasks import Classification, Pairs, Synthetic, Task, Triplets, recipes
 from benchmarks.terminal.errors import UsageError
 
 BACKEND = keras.backend.backend()
@@ -574,6 +574,30 @@ def test_fit_trains_and_learns(small):
     after = [engine.run(10) for _ in range(12)][-1]
     assert after < 0.8 * before
     assert int(engine._model.optimizer.iterations) == 4 + 120
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_triples_train_and_are_learned(small, kind):
+    keras.utils.set_random_seed(0)
+    inputs = [keras.Input((8, 8, 1)) for _ in range(3)]
+
+    def vector(x, name):
+        return layers.Dense(4, name=name)(layers.Flatten()(x))
+
+    shared = kb.tower.as_model(vector, (8, 8, 1), name="tower")
+    # Distances are one output, as `fit` needs it.
+    if kind == "fit":
+        outputs = kb.tower.triplet(inputs, shared, distance=kb.tower.euclidean)
+    else:
+        outputs = kb.tower.embed(inputs, shared)
+    work = Triplets(small(64, (8, 8, 1), classes=3))
+    engine = engine_of(
+        keras.Model(inputs, outputs), work, kind=kind, batch_size=16, optimizer=keras.optimizers.Adam(1e-2)
+    )
+    engine.warm_up()
+    before = engine.run(4)
+    after = [engine.run(10) for _ in range(12)][-1]
+    assert after < 0.7 * before
 
 
 def test_fit_takes_every_example_once_an_epoch():

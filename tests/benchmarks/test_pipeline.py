@@ -1,5 +1,6 @@
 """Streamed batches: what `task.draw` makes by Keras's own functions, every example once an epoch, on any backend."""
 
+import dataclasses
 import itertools
 import sys
 
@@ -11,7 +12,7 @@ from keras import ops
 import architectures
 from benchmarks.data import Dataset
 from benchmarks.engines import pipeline
-from benchmarks.tasks import Classification, Pairs, Synthetic
+from benchmarks.tasks import Classification, Pairs, Synthetic, Triplets
 from benchmarks.terminal.errors import UsageError
 
 tf = pytest.importorskip("tensorflow")
@@ -44,6 +45,9 @@ TASKS = {
     "plain": lambda images: Classification(images, augment=False),
     "augmented": lambda images: Classification(images, augment=True),
     "pairs": Pairs,
+    "triplets": lambda images: Triplets(
+        dataclasses.replace(images, y_train=images.y_train % 3, y_test=images.y_test % 3, classes=3)
+    ),
     "synthetic": lambda images: Synthetic(architectures.create("multi_input_tiny"), batch_size=7, seed=0),
 }
 

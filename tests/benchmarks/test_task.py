@@ -11,9 +11,9 @@ from keras import layers, ops
 import architectures
 from benchmarks import tasks
 from benchmarks.data import Dataset
-from benchmarks.tasks import Classification, Pairs, Synthetic
+from benchmarks.tasks import Classification, Pairs, Synthetic, Triplets, few_shot_accuracy
 from benchmarks.terminal.errors import UsageError
-from tests.support.networks import LIGHT
+from tests.support.networks import LIGHT, of_small_images
 from tests.support.process import python
 from tests.support.weights import randomise
 
@@ -104,13 +104,14 @@ NUMPY = SimpleNamespace(
 )
 
 
-@pytest.mark.parametrize("kind", ["plain", "augmented", "pairs", "synthetic"])
+@pytest.mark.parametrize("kind", ["plain", "augmented", "pairs", "triplets", "synthetic"])
 def test_batches_are_the_same_by_other_functions(small, kind):
     images = small(40, (8, 8, 3))
     work = {
         "plain": lambda: Classification(images, augment=False),
         "augmented": lambda: Classification(images, augment=True),
         "pairs": lambda: Pairs(images),
+        "triplets": lambda: Triplets(small(40, (8, 8, 3), classes=3)),
         "synthetic": lambda: Synthetic(architectures.create("multi_input_tiny"), batch_size=8, seed=0),
     }[kind]()
     rows = np.random.default_rng(0).integers(0, work.count, 64).astype("int32")
@@ -220,6 +221,162 @@ def test_pairs_need_every_class():
         Pairs(labelled([0, 2, 2], [0, 1, 2], 3))
     with pytest.raises(UsageError, match="none of class 2"):
         Pairs(labelled([0, 1, 2], [0, 1, 1], 3))
+
+
+@pytest.fixture(scope="module")
+def triples():
+    """A task of 5 classes of unequal sizes, and the rows of 60,000 of its triples."""
+    rng = np.random.default_rng(0)
+    y = np.concatenate([np.arange(5), np.arange(5), rng.choice(5, 290, p=[0.1, 0.1, 0.2, 0.25, 0.35])])
+    images = labelled(y, np.arange(50) % 5, 5)
+    # The images tell which row they are.
+    images.x_train.reshape(300, -1)[:, :2] = np.stack(np.divmod(np.arange(300), 256), axis=1)
+    work = Triplets(images)
+    rows = np.arange(60_000, dtype="int32") % 300
+    drawn, _ = work.draw(work.train, rows, below_one(60_000, work.randoms))
+    found = [array(x).reshape(60_000, -1)[:, :2].astype(int) @ [256, 1] for x in drawn]
+    return images.y_train, rows, *found
+
+
+def test_a_positive_is_another_image_of_the_class_and_a_negative_is_of_another(triples):
+    labels, rows, anchor, positive, negative = triples
+    np.testing.assert_array_equal(anchor, rows)
+    np.testing.assert_array_equal(labels[positive], labels[anchor])
+    assert (positive != anchor).all()
+    assert (labels[negative] != labels[anchor]).all()
+
+
+def test_every_positive_and_every_negative_of_a_class_is_as_likely_as_any(triples):
+    labels, _, anchor, positive, negative = triples
+    for label in range(5):
+        members = np.flatnonzero(labels == label)
+        counts = np.bincount(positive[labels[anchor] == label], minlength=300)[members]
+        # Each is drawn by the others of its class, 200 times each.
+        assert np.all(np.abs(counts - 200) < 5.5 * 200**0.5)
+        chosen = negative[labels[negative] == label]
+        counts = np.bincount(chosen, minlength=300)[members]
+        assert np.all(np.abs(counts - len(chosen) / len(members)) < 5.5 * (len(chosen) / len(members)) ** 0.5)
+        classes = np.bincount(labels[negative[labels[anchor] == label]], minlength=5)
+        expected = classes.sum() / 4
+        assert classes[label] == 0
+        assert np.all(np.abs(np.delete(classes, label) - expected) < 5 * expected**0.5)
+
+
+def test_the_largest_random_number_stays_within_the_classes_of_a_triple():
+    work = Triplets(labelled([0, 1, 0, 1, 1, 2, 2], [0, 1, 2] * 2, 3))
+    top = np.nextafter(np.float32(1), np.float32(0))
+    for value in (0.0, top):
+        drawn, _ = work.draw(work.train, np.arange(7, dtype="int32"), np.full((7, 3), value, "float32"))
+        rows = [
+            [next(i for i in range(7) if np.array_equal(work.train["images"][i], x)) for x in array(each)]
+            for each in drawn
+        ]
+        labels = work.train["labels"][np.array(rows)]
+        assert (labels[0] == labels[1]).all()
+        assert (labels[0] != labels[2]).all()
+        assert (np.array(rows[0]) != rows[1]).all()
+
+
+def test_triples_need_two_images_of_every_class():
+    with pytest.raises(UsageError, match="triples need two images of every class; got one of class 1"):
+        Triplets(labelled([0, 0, 1, 2, 2], [0, 1, 2] * 2, 3))
+    with pytest.raises(UsageError, match="triples need images of two classes; got 1"):
+        Triplets(labelled([0, 0], [0, 0], 1))
+
+
+@pytest.mark.parametrize("form", ["embeddings", "distances"])
+def test_the_loss_of_triples_is_the_hinge_of_their_distances(form):
+    rng = np.random.default_rng(0)
+    vectors = [rng.normal(size=(9, 4)).astype("float32") for _ in range(3)]
+    vectors[1][:3] = vectors[0][:3]
+    near, far = (np.sqrt(((vectors[0] - other) ** 2).sum(-1)) for other in vectors[1:])
+    work = Triplets(labelled([0, 1] * 2, [0, 1] * 2, 2))
+    outputs = vectors if form == "embeddings" else [np.stack([near, far], axis=1)]
+    expected = np.maximum(near - far + 0.2, 0).mean()
+    assert float(work.loss(outputs, np.zeros(9, "int32"))) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [7, 40])
+def test_the_triplet_accuracy_counts_the_closer_positives(batch_size):
+    images = labelled(np.arange(60) % 6, np.arange(40) % 6, 6)
+    work = Triplets(images)
+    model = Seen(lambda batch: [x.reshape(len(x), -1) for x in batch])
+    score = work.score(model, batch_size)
+    anchor, positive, negative = (
+        np.concatenate([batch[i] for batch in model.batches]).reshape(40, -1) for i in range(3)
+    )
+    np.testing.assert_allclose(anchor, array(work.prepare([images.x_test])[0]).reshape(40, -1), rtol=1e-6)
+    near, far = (((anchor - other) ** 2).sum(-1) for other in (positive, negative))
+    assert 0 < score == np.mean(near < far) < 1
+
+
+def test_three_images_of_one_shape_are_a_triple(small):
+    images = small(60, (6, 6, 1), classes=3)
+    for heads in ([layers.Dense(2)], [layers.Dense(5)] * 3):
+        assert isinstance(tasks.for_model(own([(6, 6, 1)] * 3, *heads), images, augment=False), Triplets)
+    for heads in ([layers.Dense(3)], [layers.Dense(5)] * 2, [layers.Dense(5), layers.Dense(5), layers.Dense(4)]):
+        with pytest.raises(UsageError, match="own must have three embeddings or two distances for a triple"):
+            tasks.for_model(own([(6, 6, 1)] * 3, *heads), images, augment=False)
+    with pytest.raises(UsageError, match="--augment is for classification: pairs and triples are not augmented"):
+        tasks.for_model(own([(6, 6, 1)] * 3, layers.Dense(2)), images, augment=True)
+
+
+class TestFewShot:
+    def test_classes_far_apart_are_told_apart(self):
+        rng = np.random.default_rng(0)
+        labels = np.repeat(np.arange(8), 20)
+        x = 100 * np.eye(8)[labels] + rng.normal(size=(160, 8))
+        assert few_shot_accuracy(x, labels, ways=5, shots=1, queries=10, episodes=20) == (1.0, 0.0)
+
+    def test_embeddings_of_nothing_are_guesses(self):
+        labels = np.repeat(np.arange(10), 30)
+        x = np.random.default_rng(0).normal(size=(300, 4))
+        mean, half = few_shot_accuracy(x, labels, ways=5, shots=5, episodes=400)
+        assert abs(mean - 0.2) < 3 * half < 0.05
+
+    def test_the_accuracy_is_that_of_the_formula(self):
+        # Two classes on a line, at unit variance: with many shots the error is that of half their distance.
+        rng = np.random.default_rng(0)
+        labels = np.repeat([3, 7], 4000)
+        x = (rng.normal(size=8000) + np.where(labels == 7, 2.0, 0.0))[:, None]
+        mean, half = few_shot_accuracy(x, labels, ways=2, shots=500, queries=500, episodes=100)
+        assert mean == pytest.approx(0.8413, abs=0.01)
+        assert 0 < half < 0.01
+
+    def test_more_shots_are_better_and_a_seed_repeats(self):
+        rng = np.random.default_rng(0)
+        labels = np.repeat(np.arange(6), 40)
+        x = 1.5 * np.eye(6)[labels] + rng.normal(size=(240, 6))
+        one, five, again = (few_shot_accuracy(x, labels, shots=n, episodes=200) for n in (1, 5, 1))
+        assert one == again
+        assert five[0] > one[0] + 0.05
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"ways": 9}, "9 classes need 16 examples each; got 8 such classes"),
+            ({"shots": 10}, "5 classes need 25 examples each; got 0 such classes"),
+            ({"queries": 0}, "`queries` must be a positive integer; got 0"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, options, message):
+        with pytest.raises(UsageError, match=message):
+            few_shot_accuracy(np.zeros((160, 2)), np.repeat(np.arange(8), 20), **options)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_synthetic_labels_for_each_pixel(classes):
+    x = keras.Input((6, 5, 2))
+    model = keras.Model(x, layers.Conv2D(classes, 1)(x))
+    work = Synthetic(model, batch_size=4, seed=0)
+    assert work.train["y"].shape == (work.count, 6, 5, 1)
+    assert set(np.unique(work.train["y"])) == set(range(max(2, classes)))
+    z = np.random.default_rng(0).normal(0, 2, (4, 6, 5, classes)).astype("float32")
+    y = work.train["y"][:4]
+    log_p = log_softmax(z if classes > 1 else np.concatenate([0 * z, z], axis=-1))
+    expected = -np.take_along_axis(log_p, y, axis=-1).mean()
+    assert float(work.loss([z], y)) == pytest.approx(expected, rel=1e-4)
+    assert float(work.keras_loss(y, z)) == pytest.approx(expected, rel=1e-4)
 
 
 class Seen:
@@ -359,11 +516,7 @@ def test_synthetic_losses_are_of_what_the_network_ends_in(name):
     [pytest.param(name, marks=pytest.mark.slow) if name not in LIGHT else name for name in architectures.names()],
 )
 def test_synthetic_data_fits_every_network(arch):
-    row = architectures.variant(arch)
-    if row.classes == 1000:
-        model = architectures.create(arch, input_shape=(80, 80, 3), classes=10)
-    else:
-        model = architectures.create(arch)
+    model = architectures.create(arch, **of_small_images(arch))
     work = Synthetic(model, batch_size=2, seed=0)
     assert work.count % 2 == 0
     assert {len(x) for x in work.train.values()} == {work.count}

@@ -142,7 +142,7 @@ def test_deeplab_v3_plus(numbers, evaluate, scramble):
     ],
 )
 def test_pixel_logits(factor, size, names, numbers, evaluate, scramble):
-    options = {"classes": 3, "factor": factor, "size": size}
+    options = {"classes": 3, "factor": factor, "image_size": size}
     model = model_of(partial(head.pixel_logits, **options), scramble, (7, 6, 4))
     assert [each.name for each in model.layers[1:]] == names
     data = numbers(2, 7, 6, 4)
@@ -169,7 +169,7 @@ BAD = [
     (lambda: decoder.deeplab_v3(X, dropout=1), ValueError, "`dropout` must be at least 0 and below 1; got 1"),
     (lambda: decoder.deeplab_v3_plus([X]), ValueError, "`features` must hold at least 2 images; got 1"),
     (lambda: decoder.deeplab_v3_plus([X, X, X]), ValueError, "`features` must hold 2 images; got 3"),
-    (lambda: head.pixel_logits(X, 3, size=(9, 8)), ValueError, "`size` must be at most 8×8; got 9×8"),
+    (lambda: head.pixel_logits(X, 3, image_size=(9, 8)), ValueError, "`image_size` must be at most 8×8; got 9×8"),
 ]
 
 

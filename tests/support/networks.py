@@ -13,8 +13,21 @@ OF_SEVERAL_INPUTS = [family for family, tiny in TINY.items() if len(architecture
 OF_IMAGES = [family for family in FAMILIES if family not in OF_SEVERAL_INPUTS]
 # Those whose features are images, not vectors.
 CONVOLUTIONAL = [name for name, family in FAMILIES.items() if family.downsampling is not None]
+# Those with logits for each pixel.
+PER_PIXEL = [name for name, family in FAMILIES.items() if family.per_pixel]
 
 LARGE = {name for name in architectures.names() if architectures.variant(name).classes == 1000}
+
+
+def of_small_images(arch) -> dict:
+    """Arguments of `create` for the same layers on images that can be computed."""
+    row = architectures.variant(arch)
+    if row.classes == 1000:
+        # Inception and Xception take none below 71 and 75.
+        return {"input_shape": (80, 80, 3), "classes": 10}
+    if architectures.family(arch) in PER_PIXEL and row.input_shape[0] > 80:
+        return {"input_shape": (64, 64, row.input_shape[-1])}
+    return {}
 
 
 def _smallest(names) -> set[str]:
