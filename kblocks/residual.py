@@ -1,6 +1,7 @@
 """Residual units: `act(shortcut(x) + F(x))`, and in pre-activation order `x + F(act(norm(x)))`.
 
-Each is a `Unit` of `kblocks.contracts`, or a `Shortcut`. Arguments of all units:
+Each is a `Unit` of `kblocks.contracts`, or a `Shortcut`. Arguments of all units, except that those of PyramidNet have
+no `dilation` and no `groups`, and `rep_unit` no `shortcut`:
 
 - `filters`: number of output channels.
 - `stride`: stride of the 3×3 convolution, or of the first of two.
@@ -32,7 +33,7 @@ from keras import KerasTensor, layers
 from kblocks import check
 from kblocks.compose import add, concat, shake, stochastic_depth
 from kblocks.contracts import Attention, Shortcut
-from kblocks.conv import conv, conv_norm, conv_norm_act, separable_conv
+from kblocks.conv import conv, conv_norm, conv_norm_act, norm_act_conv, separable_conv
 from kblocks.naming import scope
 from kblocks.padding import replace_stride
 from kblocks.pool import avg_pool, max_pool
@@ -44,10 +45,14 @@ __all__ = [
     "highway",
     "linear_projection",
     "padded",
+    "pooled",
     "pooled_projection",
     "preact_basic",
     "preact_bottleneck",
     "projection",
+    "pyramid_basic",
+    "pyramid_bottleneck",
+    "rep_unit",
     "separable",
     "shake_shake",
     "shifted_projection",
@@ -185,19 +190,42 @@ def padded(
     >>> padded(Input((32, 32, 16)), 32, stride=2).shape
     (None, 16, 16, 32)
     """
-    check.rank(x, 4)
-    check.positive(stride, "stride")
-    check.positive(filters, "filters")
-    more = filters - x.shape[-1]
-    if more < 0:
-        raise ValueError(f"`filters` must be at least the channels of `x`; got {filters} and {x.shape[-1]}")
+    more = _more_channels(x, filters, stride)
     part = scope(name, "padded")
     if stride > 1:
         x = avg_pool(x, 1, stride=stride, style=style, name=part("subsample"))
-    if more:
-        # With channels first the layer pads the last two axes, which here are the width and the channels.
-        x = layers.ZeroPadding2D(((0, 0), (0, more)), data_format="channels_first", name=part("out"))(x)
-    return x
+    return _pad_channels(x, more, part("out"))
+
+
+def pooled(
+    x: KerasTensor, filters: int, *, stride: int = 1, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
+    """`[avgpool(x), 0, …]` with windows of the size of the stride, a shortcut without parameters.
+
+    Args:
+        filters: number of output channels, at least that of `x`.
+        style: with padding `"floor"` and `"valid"` pixels that fill no window are omitted.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`, zero in the new channels.
+
+    Raises:
+        ValueError: `filters` is below the channels of `x`.
+
+    Source: Han, Kim and Kim, "Deep Pyramidal Residual Networks", 2016, arXiv 1610.02915, section 3.2 and Figure 5;
+    average pooling in the authors' code.
+
+    >>> from keras import Input
+    >>> pooled(Input((32, 32, 16)), 18, stride=2).shape
+    (None, 16, 16, 18)
+    """
+    more = _more_channels(x, filters, stride)
+    part = scope(name, "pooled")
+    if stride > 1:
+        # A window of the size of the stride needs no padding before the first pixel.
+        style = replace(style, padding="same") if style.padding == "symmetric" else style
+        x = avg_pool(x, stride, stride=stride, style=style, name=part("pool"))
+    return _pad_channels(x, more, part("out"))
 
 
 def basic(
@@ -209,11 +237,15 @@ def basic(
     groups: int = 1,
     attention: Attention | None = None,
     shortcut: Shortcut = projection,
+    activate_last: bool = True,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
     """`act(shortcut(x) + norm(conv3×3(act(norm(conv3×3(x))))))`.
+
+    Args:
+        activate_last: whether an activation follows the addition.
 
     Raises:
         ValueError: `groups` does not divide the channels, or `stride` not a dilation above 1.
@@ -229,8 +261,10 @@ def basic(
     part = scope(name, "basic")
     y = _two_convs(x, filters, conv_stride, conv_dilation, dilation, groups, style, part)
     y = _attend_and_drop(y, attention, drop_path, style, part)
-    y = add([_shortcut(x, filters, stride, conv_stride, shortcut, style, part), y], name=part("add"))
-    return activate(y, style=style, name=part("out"))
+    tensors = [_shortcut(x, filters, stride, conv_stride, shortcut, style, part), y]
+    if not activate_last:
+        return add(tensors, name=part("out"))
+    return activate(add(tensors, name=part("add")), style=style, name=part("out"))
 
 
 def shake_shake(
@@ -283,6 +317,7 @@ def bottleneck(
     groups: int = 1,
     stride_first: bool = False,
     attention: Attention | None = None,
+    attend_inside: bool = False,
     shortcut: Shortcut = projection,
     drop_path: float = 0.0,
     style: Style = RELU_BN,
@@ -293,6 +328,8 @@ def bottleneck(
     Args:
         ratio: width of the 3×3 convolution, as a share of `filters`.
         stride_first: whether the first 1×1 convolution has the stride, as in the paper, instead of the 3×3.
+        attend_inside: whether `attention` is applied to the output of the 3×3 convolution, as in RegNet, instead of the
+            residual.
 
     Raises:
         ValueError: `ratio · filters` is not a whole number, `groups` does not divide it, or `stride` not a dilation
@@ -313,8 +350,10 @@ def bottleneck(
     part = scope(name, "bottleneck")
     y = conv_norm_act(x, width, 1, stride=strides[0], style=style, name=part("conv1"))
     y = conv_norm_act(y, width, 3, stride=strides[1], dilation=dilation, groups=groups, style=style, name=part("conv2"))
+    if attend_inside:
+        y = _attend(y, attention, style, part)
     y = conv_norm(y, filters, 1, style=style, name=part("conv3"))
-    y = _attend_and_drop(y, attention, drop_path, style, part)
+    y = _attend_and_drop(y, None if attend_inside else attention, drop_path, style, part)
     y = add([_shortcut(x, filters, stride, conv_stride, shortcut, style, part), y], name=part("add"))
     return activate(y, style=style, name=part("out"))
 
@@ -410,6 +449,124 @@ def preact_bottleneck(
     y = conv(y, filters, 1, use_bias=use_bias, style=style, name=part("conv3"))
     y = _attend_and_drop(y, attention, drop_path, style, part)
     return add([_preact_shortcut(x, a, filters, conv_stride, shortcut, style, part), y], name=part("out"))
+
+
+def pyramid_basic(
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    attention: Attention | None = None,
+    shortcut: Shortcut = pooled,
+    drop_path: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`shortcut(x) + norm(conv3×3(act(norm(conv3×3(norm(x))))))`.
+
+    A normalisation and an activation follow the last of such units.
+
+    Raises:
+        ValueError: `filters` is below the channels of `x`, with a shortcut that can't reduce them.
+
+    Source: Han, Kim and Kim, "Deep Pyramidal Residual Networks", 2016, arXiv 1610.02915, Figure 6 (d).
+
+    >>> from keras import Input
+    >>> pyramid_basic(Input((32, 32, 16)), 18, stride=2).shape
+    (None, 16, 16, 18)
+    """
+    check.rank(x, 4)
+    part = scope(name, "pyramid_basic")
+    y = normalize(x, style=style, name=part("norm"))
+    y = conv(y, filters, 3, stride=stride, style=style, name=part("conv1"))
+    y = norm_act_conv(y, filters, 3, style=style, name=part("conv2"))
+    return _pyramid_out(x, y, filters, stride, attention, shortcut, drop_path, style, part)
+
+
+def pyramid_bottleneck(
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    ratio: float = 1 / 4,
+    attention: Attention | None = None,
+    shortcut: Shortcut = pooled,
+    drop_path: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`shortcut(x) + norm(conv1×1(act(norm(conv3×3(act(norm(conv1×1(norm(x)))))))))`.
+
+    A normalisation and an activation follow the last of such units.
+
+    Args:
+        ratio: width of the 3×3 convolution, as a share of `filters`.
+
+    Raises:
+        ValueError: `ratio · filters` is not a whole number, or `filters` is below the channels of `x`, with a shortcut
+            that can't reduce them.
+
+    Source: Han, Kim and Kim, "Deep Pyramidal Residual Networks", 2016, arXiv 1610.02915, section 3.3 and Figure 6 (d).
+
+    >>> from keras import Input
+    >>> pyramid_bottleneck(Input((32, 32, 64)), 72, stride=2).shape
+    (None, 16, 16, 72)
+    """
+    check.rank(x, 4)
+    width = _width(filters, ratio)
+    part = scope(name, "pyramid_bottleneck")
+    y = normalize(x, style=style, name=part("norm"))
+    y = conv(y, width, 1, style=style, name=part("conv1"))
+    y = norm_act_conv(y, width, 3, stride=stride, style=style, name=part("conv2"))
+    y = norm_act_conv(y, filters, 1, style=style, name=part("conv3"))
+    return _pyramid_out(x, y, filters, stride, attention, shortcut, drop_path, style, part)
+
+
+def rep_unit(
+    x: KerasTensor,
+    filters: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    attention: Attention | None = None,
+    drop_path: float = 0.0,
+    style: Style = RELU_BN,
+    name: str | None = None,
+) -> KerasTensor:
+    """`act(norm(conv3×3(x)) + norm(conv1×1(x)) + norm(x))`, without `norm(x)` where the shape changes.
+
+    In inference the three are one 3×3 convolution with a bias: `architectures.repvgg.merge` makes it. (`kb.graph.fold`
+    folds the normalisations of the two convolutions into them, and keeps the branches.)
+
+    Args:
+        attention: an `Attention`, applied to the sum.
+        drop_path: stochastic-depth (drop-path) rate of the two convolutions; it has no effect where the shape changes.
+
+    Raises:
+        ValueError: `groups` does not divide the channels, or `stride` not a dilation above 1.
+
+    Source: Ding et al., "RepVGG: Making VGG-style ConvNets Great Again", 2021, arXiv 2101.03697, Figure 2 (b);
+    `attention` and `drop_path` as in timm.
+
+    >>> from keras import Input
+    >>> rep_unit(Input((32, 32, 16)), 16).shape
+    (None, 32, 32, 16)
+    """
+    check.rank(x, 4)
+    check.fraction(drop_path, "drop_path")
+    conv_stride, conv_dilation = replace_stride(stride, dilation)
+    part = scope(name, "rep_unit")
+    wide = conv_norm(
+        x, filters, 3, stride=conv_stride, dilation=conv_dilation, groups=groups, style=style, name=part("conv3")
+    )
+    tensors = [wide, conv_norm(x, filters, 1, stride=conv_stride, groups=groups, style=style, name=part("conv1"))]
+    if stride == 1 and x.shape[-1] == filters:
+        if drop_path:
+            tensors = [stochastic_depth(add(tensors, name=part("convs")), drop_path, name=part("drop_path"))]
+        tensors.append(normalize(x, style=style, name=part("norm")))
+    y = _attend(add(tensors, name=part("add")), attention, style, part)
+    return activate(y, style=style, name=part("out"))
 
 
 def separable(
@@ -561,14 +718,36 @@ def _preact_shortcut(
     return shortcut(a, filters, stride=conv_stride, style=style, name=part("shortcut"))
 
 
+def _pyramid_out(
+    x: KerasTensor,
+    y: KerasTensor,
+    filters: int,
+    stride: int,
+    attention: Attention | None,
+    shortcut: Shortcut,
+    drop_path: float,
+    style: Style,
+    part: Callable[[str], str],
+) -> KerasTensor:
+    """`shortcut(x) + norm(y)`."""
+    y = normalize(y, style=style, name=part("last_norm"))
+    y = _attend_and_drop(y, attention, drop_path, style, part)
+    return add([_shortcut(x, filters, stride, stride, shortcut, style, part), y], name=part("out"))
+
+
 def _attend_and_drop(
     y: KerasTensor, attention: Attention | None, drop_path: float, style: Style, part: Callable[[str], str]
 ) -> KerasTensor:
-    if attention is not None:
-        check.block(attention, "attention", Attention)
-        y = attention(y, style=style, name=part("attention"))
+    y = _attend(y, attention, style, part)
     check.fraction(drop_path, "drop_path")
     return stochastic_depth(y, drop_path, name=part("drop_path"))
+
+
+def _attend(y: KerasTensor, attention: Attention | None, style: Style, part: Callable[[str], str]) -> KerasTensor:
+    if attention is None:
+        return y
+    check.block(attention, "attention", Attention)
+    return attention(y, style=style, name=part("attention"))
 
 
 def _width(filters: int, ratio: float) -> int:
@@ -577,3 +756,21 @@ def _width(filters: int, ratio: float) -> int:
     if width < 1 or abs(width - filters * ratio) > 1e-6:
         raise ValueError(f"`filters · ratio` must be a positive whole number; got {filters} · {ratio}")
     return width
+
+
+def _more_channels(x: KerasTensor, filters: int, stride: int) -> int:
+    """By how many channels a shortcut without parameters is padded."""
+    check.rank(x, 4)
+    check.positive(stride, "stride")
+    check.positive(filters, "filters")
+    if filters < x.shape[-1]:
+        raise ValueError(f"`filters` must be at least the channels of `x`; got {filters} and {x.shape[-1]}")
+    more: int = filters - x.shape[-1]
+    return more
+
+
+def _pad_channels(x: KerasTensor, more: int, name: str) -> KerasTensor:
+    if not more:
+        return x
+    # With channels first the layer pads the last two axes, which here are the width and the channels.
+    return layers.ZeroPadding2D(((0, 0), (0, more)), data_format="channels_first", name=name)(x)

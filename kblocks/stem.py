@@ -24,6 +24,7 @@ __all__ = [
     "googlenet",
     "imagenet",
     "inception_v3",
+    "linear",
     "mnist",
     "mobile",
     "nasnet",
@@ -72,6 +73,23 @@ def bare(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | No
     (None, 32, 32, 16)
     """
     return conv(x, filters, 3, style=style, name=scope(name, "bare_stem")("out"))
+
+
+def linear(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """`norm(conv3×3(x))`, for units that begin with a normalisation; the size is kept.
+
+    Returns:
+        `(batch, height, width, filters)`.
+
+    Source: Han, Kim and Kim, "Deep Pyramidal Residual Networks", 2016, arXiv 1610.02915, Table 1; with the
+    normalisation of the authors' code.
+
+    >>> from keras import Input
+    >>> linear(Input((32, 32, 3)), 16).shape
+    (None, 32, 32, 16)
+    """
+    part = scope(name, "linear_stem")
+    return _linear(x, filters, 3, stride=1, use_bias=None, style=style, part=part)
 
 
 def mnist(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
@@ -286,7 +304,7 @@ def patchify(
     check.rank(x, 4)
     check.positive(size, "size")
     part = scope(name, "patchify_stem")
-    return _linear(x, filters, size, stride=size, use_bias=True, style=style, part=part)
+    return _linear(x, filters, size, stride=size, use_bias=True, style=replace(style, padding="valid"), part=part)
 
 
 def convmixer(
@@ -373,7 +391,8 @@ def nasnet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | 
     >>> nasnet(Input((224, 224, 3)), 32).shape
     (None, 111, 111, 32)
     """
-    return _linear(x, filters, 3, stride=2, use_bias=None, style=style, part=scope(name, "nasnet_stem"))
+    part = scope(name, "nasnet_stem")
+    return _linear(x, filters, 3, stride=2, use_bias=None, style=replace(style, padding="valid"), part=part)
 
 
 def _linear(
@@ -386,10 +405,9 @@ def _linear(
     style: Style,
     part: Callable[[str], str],
 ) -> KerasTensor:
-    """`norm(W ∗ x)` without padding; the last layer is named `out`."""
+    """`norm(W ∗ x)`; the last layer is named `out`."""
     name = part("out" if style.norm is None else "conv")
-    valid = replace(style, padding="valid")
-    x = conv(x, filters, kernel_size, stride=stride, use_bias=use_bias, style=valid, name=name)
+    x = conv(x, filters, kernel_size, stride=stride, use_bias=use_bias, style=style, name=name)
     return normalize(x, style=style, name=part("out"))
 
 

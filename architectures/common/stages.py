@@ -8,15 +8,15 @@ from kblocks import check
 from kblocks.stem import HINT
 
 
-def check_depths(depths: Any, widths: Any) -> None:
-    """Raise unless `depths` and `widths` are tuples of positive integers of one length, at least 1."""
-    for sizes, argument in ((depths, "depths"), (widths, "widths")):
+def check_depths(depths: Any, widths: Any, argument: str = "widths") -> None:
+    """Raise unless `depths` and `widths`, or what `argument` names, are tuples of positive integers of one length."""
+    for sizes, of in ((depths, "depths"), (widths, argument)):
         if not isinstance(sizes, tuple) or not sizes:
-            raise ValueError(f"`{argument}` must hold at least one stage; got {sizes!r}")
+            raise ValueError(f"`{of}` must hold at least one stage; got {sizes!r}")
         for size in sizes:
-            check.positive(size, argument)
+            check.positive(size, of)
     if len(depths) != len(widths):
-        raise ValueError(f"`depths` and `widths` must be of one length; got {depths} and {widths}")
+        raise ValueError(f"`depths` and `{argument}` must be of one length; got {depths} and {widths}")
 
 
 def check_halvings(x: KerasTensor, stages: int) -> None:

@@ -25,6 +25,7 @@ from kblocks import (
     conv,
     convnext,
     decoder,
+    fractal,
     head,
     inception,
     inception_resnet,
@@ -295,6 +296,7 @@ ROWS = [
         same(8, 2),
         2 * (9 * 4 * 8 + 16 + 9 * 8 * 8 + 16) + (4 * 8 + 16),
     ),
+    Row(residual.pooled, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), 0),
     Row(residual.basic, {"filters": 8, "stride": 2, "style": PLAIN}, (IMAGE,), same(8, 2), BASIC),
     Row(
         residual.bottleneck,
@@ -317,6 +319,21 @@ ROWS = [
         same(8, 2),
         8 + (4 * 2 + 4) + (9 * 2 * 2 + 4) + 2 * 8 + 4 * 8,
     ),
+    Row(
+        residual.pyramid_basic,
+        {"filters": 8, "stride": 2},
+        (IMAGE,),
+        same(8, 2),
+        8 + (9 * 4 * 8 + 16) + (9 * 8 * 8 + 16),
+    ),
+    Row(
+        residual.pyramid_bottleneck,
+        {"filters": 8, "stride": 2},
+        (IMAGE,),
+        same(8, 2),
+        8 + (4 * 2 + 4) + (9 * 2 * 2 + 4) + (2 * 8 + 16),
+    ),
+    Row(residual.rep_unit, {"filters": 8, "stride": 2}, (IMAGE,), same(8, 2), (9 * 4 * 8 + 16) + (4 * 8 + 16)),
     Row(
         residual.separable,
         {"filters": 8, "stride": 2},
@@ -360,6 +377,14 @@ ROWS = [
         same(8, 2),
         (9 * 4 * 2 + 16) + (8 * 8 + 16),
     ),
+    Row(
+        fractal.fractal_block,
+        {"filters": 8, "stride": 2, "columns": 2, "dropout": 0.1, "drop_path": 0.2},
+        (IMAGE,),
+        same(8, 2),
+        2 * (9 * 4 * 8 + 16) + (9 * 8 * 8 + 16),
+    ),
+    Row(fractal.join, {"drop_path": 0.2}, (IMAGE, IMAGE), same(4), 0),
     Row(
         mobile.inverted_residual,
         {"filters": 8, "stride": 2, "expansion": 1.5, "attention": partial(attention.squeeze_excite, ratio=1 / 3)},
@@ -519,6 +544,7 @@ ROWS = [
     Row(mlp.mlp, {"units": [8, 5], "dropout": 0.1}, (VECTOR,), vector(5), 6 * 8 + 8 + 8 * 5 + 5),
     Row(stem.bare, {"filters": 6}, (IMAGE,), same(6), 9 * 4 * 6),
     Row(stem.cifar, {"filters": 6}, (IMAGE,), same(6), 9 * 4 * 6 + 12),
+    Row(stem.linear, {"filters": 6}, (IMAGE,), same(6), 9 * 4 * 6 + 12),
     Row(stem.mnist, {"filters": 6}, (IMAGE,), lambda h, w: (h + 4, w + 4, 6), 9 * 4 * 6 + 12),
     Row(stem.imagenet, {"filters": 6}, (IMAGE,), same(6, 4), 49 * 4 * 6 + 12, least=64),
     Row(
@@ -600,7 +626,7 @@ DIVISIBLE_SIZES_ONLY = {"unet", "fpn", "semantic_fpn", "deeplab_v3_plus"}
 ANY_RANK = {
     *("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"),
     *("activation", "normalize", "activate", "norm_act"),
-    *("concat", "add", "bias", "stochastic_depth", "layer_scale", "learned", "as_model"),
+    *("concat", "add", "bias", "stochastic_depth", "layer_scale", "learned", "as_model", "join"),
     "encoder",
     "shake",
 }

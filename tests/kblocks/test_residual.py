@@ -16,7 +16,8 @@ from tests.support.weights import randomise
 PLAIN = [residual.basic, residual.bottleneck]
 PREACT = [residual.preact_basic, residual.preact_bottleneck]
 CONVOLUTIONAL = [*PLAIN, *PREACT]
-UNITS = [*CONVOLUTIONAL, residual.separable]
+PYRAMID = [residual.pyramid_basic, residual.pyramid_bottleneck]
+UNITS = [*CONVOLUTIONAL, *PYRAMID, residual.separable]
 SYMMETRIC = replace(RELU_BN, padding="symmetric")
 
 
@@ -50,6 +51,8 @@ def trainable(model):
         (residual.preact_basic, 64, 64, {}, 36864 + 36864, 64 + 64),
         (residual.preact_basic, 64, 128, {"stride": 2}, 73728 + 147456 + 8192, 64 + 128),
         (residual.preact_bottleneck, 64, 256, {}, 4096 + 36864 + 16384 + 16384, 64 + 64 + 64),
+        (residual.pyramid_basic, 16, 18, {"stride": 2}, 9 * 16 * 18 + 9 * 18 * 18, 16 + 18 + 18),
+        (residual.pyramid_bottleneck, 64, 72, {}, 64 * 18 + 9 * 18 * 18 + 18 * 72, 64 + 18 + 18 + 72),
         # Xception's middle flow, its entry and its exit.
         (residual.separable, 728, 728, {}, 3 * (9 * 728 + 728 * 728), 3 * 728),
         (residual.separable, 64, 128, {"stride": 2, "depth": 2}, 576 + 8192 + 1152 + 16384 + 8192, 3 * 128),
@@ -87,10 +90,29 @@ def test_padded_holds_zeros_beside_infinity(evaluate):
     np.testing.assert_array_equal(y[..., 1], 0)
 
 
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@pytest.mark.parametrize("filters", [3, 5])
+def test_pooled_is_a_mean_and_zero_padding(filters, padding, numbers, evaluate):
+    x = keras.Input((7, 6, 3))
+    model = keras.Model(x, residual.pooled(x, filters, stride=2, style=Style(padding=padding), name="p"))
+    data = numbers(2, 7, 6, 3)
+    # The last row of an odd size is alone in its windows.
+    full = np.concatenate([data, data[:, -1:]], axis=1)
+    expected = np.pad(full.reshape(2, 4, 2, 3, 2, 3).mean((2, 4)), [(0, 0)] * 3 + [(0, filters - 3)])
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-5, atol=1e-6)
+    assert residual.pooled(x, 3, name="q") is x
+
+
+def test_pooled_omits_an_incomplete_window_where_convolutions_do():
+    x = keras.Input((7, 6, 3))
+    assert residual.pooled(x, 5, stride=2, style=Style(padding="floor")).shape == (None, 3, 3, 5)
+
+
+@pytest.mark.parametrize("shortcut", [residual.padded, residual.pooled])
 @pytest.mark.parametrize("filters", [16, 31])
-def test_padded_refuses_to_drop_channels(filters):
+def test_zero_padding_refuses_to_drop_channels(shortcut, filters):
     with pytest.raises(ValueError, match=f"`filters` must be at least the channels of `x`; got {filters} and 32"):
-        residual.padded(keras.Input((8, 8, 32)), filters)
+        shortcut(keras.Input((8, 8, 32)), filters)
 
 
 def test_projection_is_a_dense_layer_at_every_second_pixel(numbers, evaluate, scramble):
@@ -177,6 +199,8 @@ def order(model):
         (residual.bottleneck, "conv1 norm act conv3 norm act conv1 norm"),
         (residual.preact_basic, "norm act conv3 norm act conv3"),
         (residual.preact_bottleneck, "norm act conv1 norm act conv3 norm act conv1"),
+        (residual.pyramid_basic, "norm conv3 norm act conv3 norm"),
+        (residual.pyramid_bottleneck, "norm conv1 norm act conv3 norm act conv1 norm"),
         (residual.separable, "act sep3 norm act sep3 norm act sep3 norm"),
         (partial(residual.separable, stride=2, depth=2), "act sep3 norm act sep3 norm pool"),
         (partial(residual.separable, depth=2, activate_first=False), "sep3 norm act sep3 norm"),
@@ -202,6 +226,8 @@ def strides(model):
         (residual.bottleneck, {"stride_first": True}, "u_conv1"),
         (residual.preact_basic, {}, "u_conv1"),
         (residual.preact_bottleneck, {}, "u_conv2"),
+        (partial(residual.pyramid_basic, shortcut=residual.projection), {}, "u_conv1"),
+        (partial(residual.pyramid_bottleneck, shortcut=residual.projection), {}, "u_conv2"),
     ],
 )
 def test_which_convolution_takes_the_stride(unit, options, expected):
@@ -238,6 +264,21 @@ def test_attention_sees_the_residual_alone(unit, numbers, evaluate):
     assert "u_attention" in [layer.name for layer in model.layers]
 
 
+def test_attention_inside_sees_the_wide_convolution(numbers, evaluate):
+    seen = []
+
+    def double(x, *, style, name):
+        seen.append(x.shape)
+        return layers.Rescaling(2.0, name=name)(x)
+
+    model = randomise(unit_model(residual.bottleneck, 8, 8, ratio=1 / 2, attention=double, attend_inside=True))
+    assert seen == [(None, 8, 8, 4)]
+    net, data = Numpy(model, "u_"), numbers(2, 8, 8, 8)
+    y = relu(net.conv_norm(relu(net.conv_norm(data, "conv1")), "conv2"))
+    expected = relu(data + net.conv_norm(2 * y, "conv3"))
+    np.testing.assert_allclose(evaluate(model, data), expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_drop_path_leaves_out_the_residual_of_whole_images(unit, numbers, evaluate):
     keras.utils.set_random_seed(0)
@@ -271,7 +312,7 @@ def test_a_unit_is_a_unit(unit):
     assert y.shape == (None, 4, 4, 8)
 
 
-@pytest.mark.parametrize("unit", [residual.bottleneck, residual.preact_bottleneck])
+@pytest.mark.parametrize("unit", [residual.bottleneck, residual.preact_bottleneck, residual.pyramid_bottleneck])
 @pytest.mark.parametrize("ratio", [0, 1 / 3, -1 / 4, 0.01])
 def test_a_ratio_that_makes_no_whole_width_is_refused(unit, ratio):
     with pytest.raises(ValueError, match=rf"`filters · ratio` must be a positive whole number; got 8 · {ratio}"):
@@ -472,3 +513,68 @@ def test_dropout_stands_before_the_second_convolution(evaluate):
     assert "u_dropout" not in [each.name for each in unit_model(residual.preact_basic, 16, 16).layers]
     with pytest.raises(ValueError, match="`dropout` must be at least 0 and below 1; got 1"):
         unit_model(residual.preact_basic, 16, 16, dropout=1)
+
+
+@pytest.mark.parametrize("unit", PYRAMID)
+def test_a_pyramid_unit_in_numpy(unit, numbers, evaluate):
+    model = randomise(unit_model(unit, 8, 12, stride=2, style=SYMMETRIC))
+    data = numbers(2, 8, 8, 8)
+
+    net = Numpy(model, "u_")
+    y = net.norm(data, "norm")
+    if unit is residual.pyramid_basic:
+        y = net.conv(y, "conv1", 2, "symmetric")
+        y = net.conv(relu(net.norm(y, "conv2_norm")), "conv2")
+    else:
+        y = net.conv(y, "conv1")
+        y = net.conv(relu(net.norm(y, "conv2_norm")), "conv2", 2, "symmetric")
+        y = net.conv(relu(net.norm(y, "conv3_norm")), "conv3")
+    y = net.norm(y, "last_norm")
+    y[..., :8] += data.reshape(2, 4, 2, 4, 2, 8).mean((2, 4))
+    np.testing.assert_allclose(evaluate(model, data), y, rtol=1e-4, atol=1e-4)
+
+
+def test_a_basic_unit_without_its_last_activation(numbers, evaluate):
+    model = randomise(unit_model(residual.basic, 4, 8, activate_last=False))
+    activated = unit_model(residual.basic, 4, 8)
+    activated.set_weights(model.get_weights())
+    data = numbers(2, 8, 8, 4)
+    y = evaluate(model, data)
+    assert y.min() < 0
+    np.testing.assert_array_equal(evaluate(activated, data), relu(y))
+
+
+@pytest.mark.parametrize(("channels", "stride", "whole"), [(8, 1, True), (4, 1, False), (8, 2, False)])
+def test_a_rep_unit_in_numpy(channels, stride, whole, numbers, evaluate):
+    model = randomise(unit_model(residual.rep_unit, channels, 8, stride=stride, style=SYMMETRIC))
+    data = numbers(2, 8, 8, channels)
+    net = Numpy(model, "u_")
+    y = net.conv_norm(data, "conv3", stride, "symmetric") + net.conv_norm(data, "conv1", stride)
+    if whole:
+        y = y + net.norm(data, "norm")
+    assert ("u_norm" in [layer.name for layer in model.layers]) == whole
+    np.testing.assert_allclose(evaluate(model, data), relu(y), rtol=1e-4, atol=1e-4)
+
+
+def test_a_rep_unit_drops_its_convolutions(numbers, evaluate):
+    keras.utils.set_random_seed(0)
+    model = unit_model(residual.rep_unit, 8, 8, drop_path=0.5, style=Style(norm=None, activation=linear))
+    data = numbers(64, 8, 8, 8)
+    dropped = np.abs(evaluate(model, data, training=True) - data).max((1, 2, 3)) == 0
+    assert 10 < dropped.sum() < 54
+    changed = unit_model(residual.rep_unit, 8, 4, drop_path=0.5)
+    assert not [layer for layer in changed.layers if isinstance(layer, layers.Dropout)]
+
+
+def test_a_rep_unit_attends_to_the_sum(numbers, evaluate):
+    def mute(x, *, style, name):
+        return layers.Rescaling(0.0, name=name)(x)
+
+    model = unit_model(residual.rep_unit, 8, 8, attention=mute)
+    assert not evaluate(model, numbers(2, 8, 8, 8)).any()
+
+
+def test_a_stage_of_rep_units():
+    x = keras.Input((8, 8, 4))
+    y = compose.stage(x, residual.rep_unit, 8, 2, stride=2, drop_paths=(0.0, 0.1), style=RELU, name="s")
+    assert y.shape == (None, 4, 4, 8)
