@@ -211,7 +211,12 @@ def joinable(values: Any, argument: str, *, free_axis: int | None = None) -> Non
 
 def widths(**branches: tuple[Any, int]) -> None:
     """Raise unless each argument holds the widths of its branch; of `argument=(value, count)`, `count` of them."""
-    forms = {2: "a pair of widths (reduction, out)", 3: "three widths (reduction, middle, out)"}
+    forms = {
+        2: "a pair of widths (reduction, out)",
+        3: "three widths (reduction, middle, out)",
+        4: "four widths (reduction, two middle, out)",
+        5: "five widths (reduction, three middle, out)",
+    }
     for argument, (value, count) in branches.items():
         if count > 1 and not (isinstance(value, list | tuple) and len(value) == count):
             raise ValueError(f"`{argument}` must be {forms[count]}; got {value!r}")

@@ -14,7 +14,7 @@ from keras import KerasTensor, initializers, layers
 
 from kblocks import check
 from kblocks.compose import concat
-from kblocks.naming import resolve
+from kblocks.naming import resolve, scope
 from kblocks.padding import pad, window
 from kblocks.style import RELU_BN, Style, carried, norm_act, normalize
 
@@ -28,6 +28,7 @@ __all__ = [
     "norm_act_conv",
     "separable_conv",
     "separable_norm_act",
+    "shuffle",
     "space_to_depth",
     "transposed",
     "transposed_norm_act",
@@ -550,6 +551,52 @@ def depth_to_space(x: KerasTensor, size: int = 2, *, name: str | None = None) ->
     x = layers.Reshape((height, width, size, size, channels // size**2), name=f"{name}_blocks")(x)
     x = layers.Permute((1, 3, 2, 4, 5), name=f"{name}_rows")(x)
     return layers.Reshape((height * size, width * size, channels // size**2), name=name)(x)
+
+
+def shuffle(x: KerasTensor, groups: int, *, name: str | None = None) -> KerasTensor:
+    """`y[…, j · groups + i] = x[…, i · channels / groups + j]`: each group of `y` has channels of all groups of `x`.
+
+    It is a reshape, a transposition and a reshape. A `Reshape` layer can't restore two unknown sizes: if neither the
+    height nor the width is known, the channels of each group are repeated, masked and added instead. That is slower,
+    and an infinity becomes a NaN in the neighbouring channels.
+
+    Args:
+        groups: number of groups; 1 adds no layer.
+
+    Returns:
+        A tensor of the shape of `x`.
+
+    Raises:
+        ValueError: `groups` does not divide the channels.
+
+    Source: Zhang et al., "ShuffleNet", 2017, arXiv 1707.01083, Figure 1 (c) and section 3.1.
+
+    >>> from keras import Input
+    >>> shuffle(Input((8, 8, 12)), 3).shape
+    (None, 8, 8, 12)
+    """
+    check.rank(x, 4)
+    height, width, channels = x.shape[1:]
+    check.divisible(channels, groups, "channels of x", "groups")
+    groups = int(groups)
+    size = channels // groups
+    part = scope(name, "channel_shuffle")
+    if groups == 1:
+        return x
+    if (height, width) != (None, None):
+        y = layers.Reshape((-1, groups, size), name=part("split"))(x)
+        y = layers.Permute((1, 3, 2), name=part("transpose"))(y)
+        sides = [-1 if side is None else side for side in (height, width)]
+        return layers.Reshape((*sides, channels), name=part("out"))(y)
+    spread = []
+    for i in range(groups):
+        # With channels first, these layers work on the last two axes, which here are the width and the channels.
+        sides = ((0, 0), (i * size, channels - (i + 1) * size))
+        y = layers.Cropping2D(sides, data_format="channels_first", name=part(f"crop{i + 1}"))(x)
+        y = layers.UpSampling2D((1, groups), data_format="channels_first", name=part(f"repeat{i + 1}"))(y)
+        mask = [float(j % groups == i) for j in range(channels)]
+        spread.append(layers.Rescaling(mask, name=part(f"mask{i + 1}"))(y))
+    return layers.Add(name=part("out"))(spread)
 
 
 def _refuse_activation(options: dict[str, Any]) -> None:

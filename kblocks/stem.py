@@ -10,7 +10,7 @@ from dataclasses import replace
 from keras import KerasTensor, layers
 
 from kblocks import check
-from kblocks.compose import bias
+from kblocks.compose import bias, concat
 from kblocks.conv import conv, conv_norm, conv_norm_act
 from kblocks.naming import resolve, scope
 from kblocks.pool import max_pool
@@ -23,7 +23,9 @@ __all__ = [
     "deep",
     "googlenet",
     "imagenet",
+    "inception_resnet_v1",
     "inception_v3",
+    "inception_v4",
     "linear",
     "mnist",
     "mobile",
@@ -111,20 +113,26 @@ def mnist(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | N
     return cifar(layers.ZeroPadding2D(2, name=part("pad"))(x), filters, style=style, name=name)
 
 
-def imagenet(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+def imagenet(
+    x: KerasTensor, filters: int, *, kernel_size: int = 7, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
     """`maxpool3×3/2(act(norm(conv7×7/2(x))))`, for 224×224 images.
+
+    Args:
+        kernel_size: kernel size of the convolution.
 
     Returns:
         `(batch, ceil(height / 4), ceil(width / 4), filters)`.
 
-    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Table 1.
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385, Table 1; with a 3×3
+    convolution Zhang et al., "ShuffleNet", 2017, arXiv 1707.01083, Table 1.
 
     >>> from keras import Input
     >>> imagenet(Input((224, 224, 3)), 64).shape
     (None, 56, 56, 64)
     """
     part = scope(name, "imagenet_stem")
-    x = conv_norm_act(x, filters, 7, stride=2, style=style, name=part("conv"))
+    x = conv_norm_act(x, filters, kernel_size, stride=2, style=style, name=part("conv"))
     return max_pool(x, 3, stride=2, style=style, name=part("out"))
 
 
@@ -233,6 +241,88 @@ def inception_v3(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: 
     x = conv_norm_act(x, filters * 5 // 12, 1, style=valid, name=part("conv4"))
     x = conv_norm_act(x, filters, 3, style=valid, name=part("conv5"))
     return max_pool(x, 3, stride=2, style=valid, name=part("out"))
+
+
+def inception_resnet_v1(
+    x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None
+) -> KerasTensor:
+    """`conv3×3/2 → conv3×3 → conv3×3 → maxpool3×3/2 → conv1×1 → conv3×3 → conv3×3/2`, for 299×299 images; only the
+    third convolution is padded.
+
+    Args:
+        x: an image of at least 75×75.
+        filters: number of output channels; the convolutions before have 1/8, 1/8, 1/4, 5/16 and 3/4 of it.
+
+    Returns:
+        `(batch, (height − 19) // 8, (width − 19) // 8, filters)`.
+
+    Raises:
+        ValueError: `x` is smaller than 75×75, or 16 does not divide `filters`.
+
+    Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning", 2016,
+    arXiv 1602.07261, Figure 14.
+
+    >>> from keras import Input
+    >>> inception_resnet_v1(Input((299, 299, 3)), 256).shape
+    (None, 35, 35, 256)
+    """
+    _check_size(x, 75, "inception_resnet_v1")
+    check.divisible(filters, 16, "filters", "16")
+    part = scope(name, "inception_resnet_v1_stem")
+    valid = replace(style, padding="valid")
+    x = conv_norm_act(x, filters // 8, 3, stride=2, style=valid, name=part("conv1"))
+    x = conv_norm_act(x, filters // 8, 3, style=valid, name=part("conv2"))
+    x = conv_norm_act(x, filters // 4, 3, style=style, name=part("conv3"))
+    x = max_pool(x, 3, stride=2, style=valid, name=part("pool"))
+    x = conv_norm_act(x, filters * 5 // 16, 1, style=valid, name=part("conv4"))
+    x = conv_norm_act(x, filters * 3 // 4, 3, style=valid, name=part("conv5"))
+    x = conv_norm(x, filters, 3, stride=2, style=valid, name=part("conv6"))
+    return activate(x, style=style, name=part("out"))
+
+
+def inception_v4(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:
+    """Three convolutions and three pairs of branches, for 299×299 images.
+
+    `conv3×3/2 → conv3×3 → conv3×3 → [maxpool3×3/2, conv3×3/2] → [conv3×3(conv1×1), conv3×3(conv7×1(conv1×7(conv1×1)))]
+    → [conv3×3/2, maxpool3×3/2]`; the third convolution, the 1×7 and the 7×1 are padded.
+
+    Args:
+        x: an image of at least 75×75.
+        filters: number of output channels; the branches have 1/6, 1/4 and 1/2 of it.
+
+    Returns:
+        `(batch, (height − 19) // 8, (width − 19) // 8, filters)`.
+
+    Raises:
+        ValueError: `x` is smaller than 75×75, or 12 does not divide `filters`.
+
+    Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning", 2016,
+    arXiv 1602.07261, Figure 3, with the order of the kernels of the authors' code.
+
+    >>> from keras import Input
+    >>> inception_v4(Input((299, 299, 3)), 384).shape
+    (None, 35, 35, 384)
+    """
+    _check_size(x, 75, "inception_v4")
+    check.divisible(filters, 12, "filters", "12")
+    part = scope(name, "inception_v4_stem")
+    valid = replace(style, padding="valid")
+    x = conv_norm_act(x, filters // 12, 3, stride=2, style=valid, name=part("conv1"))
+    x = conv_norm_act(x, filters // 12, 3, style=valid, name=part("conv2"))
+    x = conv_norm_act(x, filters // 6, 3, style=style, name=part("conv3"))
+    pooled = max_pool(x, 3, stride=2, style=valid, name=part("pool1"))
+    x = conv_norm_act(x, filters // 4, 3, stride=2, style=valid, name=part("conv4"))
+    x = concat([pooled, x], name=part("join1"))
+    y = conv_norm_act(x, filters // 6, 1, style=style, name=part("3x3_reduce"))
+    y = conv_norm_act(y, filters // 4, 3, style=valid, name=part("3x3"))
+    x = conv_norm_act(x, filters // 6, 1, style=style, name=part("rows_reduce"))
+    x = conv_norm_act(x, filters // 6, (1, 7), style=style, name=part("rows1"))
+    x = conv_norm_act(x, filters // 6, (7, 1), style=style, name=part("rows2"))
+    x = conv_norm_act(x, filters // 4, 3, style=valid, name=part("rows_3x3"))
+    x = concat([y, x], name=part("join2"))
+    y = conv_norm_act(x, filters // 2, 3, stride=2, style=valid, name=part("conv5"))
+    pooled = max_pool(x, 3, stride=2, style=valid, name=part("pool2"))
+    return concat([y, pooled], name=part("out"))
 
 
 def xception(x: KerasTensor, filters: int, *, style: Style = RELU_BN, name: str | None = None) -> KerasTensor:

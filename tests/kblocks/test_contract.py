@@ -259,6 +259,42 @@ ROWS = [
         + 2 * (2 + 3 + 2 * 4 + 2 + 3 + 2 * 5 + 6),
     ),
     Row(
+        inception.v4_a,
+        {"b1": 2, "b3": (3, 4), "double": (2, 3, 5), "pool": 6},
+        (IMAGE,),
+        same(2 + 4 + 5 + 6),
+        4 * 2 + (4 * 3 + 9 * 3 * 4) + (4 * 2 + 9 * 2 * 3 + 9 * 3 * 5) + 4 * 6 + 2 * (2 + 3 + 4 + 2 + 3 + 5 + 6),
+    ),
+    Row(
+        inception.v4_c,
+        {"b1": 2, "rows": (3, 4, 5), "double": [2, 3, 4, 5, 6], "pool": 7, "n": 5},
+        (IMAGE,),
+        same(2 + 5 + 6 + 7),
+        4 * 2
+        + (4 * 3 + 5 * 3 * 4 + 5 * 4 * 5)
+        + (4 * 2 + 5 * (2 * 3 + 3 * 4 + 4 * 5 + 5 * 6))
+        + 4 * 7
+        + 2 * (2 + 3 + 4 + 5 + 2 + 3 + 4 + 5 + 6 + 7),
+    ),
+    Row(
+        inception.v4_d,
+        {"b3": (2, 3), "rows": (3, 4, 5), "n": 5},
+        (IMAGE,),
+        reduced(3 + 5 + 4),
+        (4 * 2 + 9 * 2 * 3) + (4 * 3 + 5 * 3 * 4 + 5 * 4 * 5 + 9 * 5 * 5) + 2 * (2 + 3 + 3 + 4 + 5 + 5),
+    ),
+    Row(
+        inception.v4_e,
+        {"b1": 2, "split": (3, 4), "double": (2, 3, 4, 5), "pool": 6},
+        (IMAGE,),
+        same(2 + 2 * 4 + 2 * 5 + 6),
+        4 * 2
+        + (4 * 3 + 2 * 3 * 3 * 4)
+        + (4 * 2 + 3 * 2 * 3 + 3 * 3 * 4 + 2 * 3 * 4 * 5)
+        + 4 * 6
+        + 2 * (2 + 3 + 2 * 4 + 2 + 3 + 4 + 2 * 5 + 6),
+    ),
+    Row(
         inception_resnet.block35,
         {"filters": 8, "stride": 2, "b1": 2, "b3": (3, 4), "double": [2, 3, 5], "drop_path": 0.1},
         (IMAGE,),
@@ -405,6 +441,39 @@ ROWS = [
         (IMAGE,),
         same(8, 2),
         (9 * 4 * 6 + 12) + (6 * 8 + 16),
+    ),
+    Row(conv.shuffle, {"groups": 2}, (IMAGE,), same(4), 0),
+    Row(
+        mobile.shuffle_v1,
+        {"filters": 16, "stride": 2, "groups": 2},
+        (IMAGE,),
+        same(16, 2),
+        (2 * 4 + 8) + (9 * 4 + 8) + (2 * 12 + 24),
+    ),
+    Row(
+        mobile.shuffle_v2,
+        {"filters": 8, "stride": 2},
+        (IMAGE,),
+        same(8, 2),
+        (9 * 4 + 8) + (4 * 4 + 8) + (4 * 4 + 8) + (9 * 4 + 8) + (4 * 4 + 8),
+    ),
+    Row(
+        mobile.ghost_module,
+        {"filters": 7, "kernel_size": 3, "stride": 2, "ratio": 3},
+        (IMAGE,),
+        same(7, 2),
+        (9 * 4 * 3 + 6) + (9 * 3 * 2 + 12),
+    ),
+    Row(
+        mobile.ghost_bottleneck,
+        {"filters": 8, "stride": 2, "expansion": 1.5, "attention": partial(attention.squeeze_excite, ratio=1 / 3)},
+        (IMAGE,),
+        same(8, 2),
+        (4 * 3 + 6 + 9 * 3 + 6)
+        + (9 * 6 + 12)
+        + (6 * 2 + 2 + 2 * 6 + 6)
+        + (6 * 4 + 8 + 9 * 4 + 8)
+        + (9 * 4 + 8 + 4 * 8 + 16),
     ),
     Row(attention.squeeze_excite, {"ratio": 1 / 2}, (IMAGE,), same(4), (4 * 2 + 2) + (2 * 4 + 4)),
     Row(head.pixel_logits, {"classes": 10, "factor": 2}, (IMAGE,), enlarged(10), 4 * 10 + 10),
@@ -586,6 +655,26 @@ ROWS = [
         (IMAGE,),
         lambda h, w: ((h - 19) // 8, (w - 19) // 8, 24),
         9 * 4 * 4 + 9 * 4 * 4 + 9 * 4 * 8 + 8 * 10 + 9 * 10 * 24 + 2 * (4 + 4 + 8 + 10 + 24),
+        least=75,
+    ),
+    Row(
+        stem.inception_resnet_v1,
+        {"filters": 16},
+        (IMAGE,),
+        lambda h, w: ((h - 19) // 8, (w - 19) // 8, 16),
+        9 * 4 * 2 + 9 * 2 * 2 + 9 * 2 * 4 + 4 * 5 + 9 * 5 * 12 + 9 * 12 * 16 + 2 * (2 + 2 + 4 + 5 + 12 + 16),
+        least=75,
+    ),
+    Row(
+        stem.inception_v4,
+        {"filters": 12},
+        (IMAGE,),
+        lambda h, w: ((h - 19) // 8, (w - 19) // 8, 12),
+        (9 * 4 + 9 + 9 * 2 + 2 * 4)
+        + (9 * 2 * 3 + 6)
+        + (5 * 2 + 9 * 2 * 3 + 2 * 5)
+        + (5 * 2 + 2 * 7 * 2 * 2 + 9 * 2 * 3 + 2 * 9)
+        + (9 * 6 * 6 + 12),
         least=75,
     ),
     Row(

@@ -106,6 +106,25 @@ PUBLISHED = {
         inception.v3_e, 1280,
         [(1, 1, 1280, 320), (1, 1, 1280, 384), (1, 3, 384, 384), (3, 1, 384, 384), (1, 1, 1280, 448), (3, 3, 448, 384),
          (1, 3, 384, 384), (3, 1, 384, 384), (1, 1, 1280, 192)], 2048),
+    "v4_a": (
+        inception.v4_a, 384,
+        [(1, 1, 384, 96), (1, 1, 384, 64), (3, 3, 64, 96), (1, 1, 384, 64), (3, 3, 64, 96), (3, 3, 96, 96),
+         (1, 1, 384, 96)], 384),
+    "v4_b": (
+        inception.v4_b, 384,
+        [(3, 3, 384, 384), (1, 1, 384, 192), (3, 3, 192, 224), (3, 3, 224, 256)], 1024),
+    "v4_c": (
+        inception.v4_c, 1024,
+        [(1, 1, 1024, 384), (1, 1, 1024, 192), (1, 7, 192, 224), (7, 1, 224, 256), (1, 1, 1024, 192), (7, 1, 192, 192),
+         (1, 7, 192, 224), (7, 1, 224, 224), (1, 7, 224, 256), (1, 1, 1024, 128)], 1024),
+    "v4_d": (
+        inception.v4_d, 1024,
+        [(1, 1, 1024, 192), (3, 3, 192, 192), (1, 1, 1024, 256), (1, 7, 256, 256), (7, 1, 256, 320), (3, 3, 320, 320)],
+        1536),
+    "v4_e": (
+        inception.v4_e, 1536,
+        [(1, 1, 1536, 256), (1, 1, 1536, 384), (1, 3, 384, 256), (3, 1, 384, 256), (1, 1, 1536, 384), (3, 1, 384, 448),
+         (1, 3, 448, 512), (1, 3, 512, 256), (3, 1, 512, 256), (1, 1, 1536, 256)], 1536),
     "block35": (
         partial(inception_resnet.block35, filters=320), 320,
         [(1, 1, 320, 32), (1, 1, 320, 32), (3, 3, 32, 32), (1, 1, 320, 32), (3, 3, 32, 48), (3, 3, 48, 64),
@@ -126,6 +145,13 @@ PUBLISHED = {
     "stem": (
         partial(stem.inception_v3, filters=192), 3,
         [(3, 3, 3, 32), (3, 3, 32, 32), (3, 3, 32, 64), (1, 1, 64, 80), (3, 3, 80, 192)], 192),
+    "stem of v4": (
+        partial(stem.inception_v4, filters=384), 3,
+        [(3, 3, 3, 32), (3, 3, 32, 32), (3, 3, 32, 64), (3, 3, 64, 96), (1, 1, 160, 64), (3, 3, 64, 96),
+         (1, 1, 160, 64), (1, 7, 64, 64), (7, 1, 64, 64), (3, 3, 64, 96), (3, 3, 192, 192)], 384),
+    "stem of Inception-ResNet-v1": (
+        partial(stem.inception_resnet_v1, filters=256), 3,
+        [(3, 3, 3, 32), (3, 3, 32, 32), (3, 3, 32, 64), (1, 1, 64, 80), (3, 3, 80, 192), (3, 3, 192, 256)], 256),
 }  # fmt: skip
 
 
@@ -204,6 +230,23 @@ def v3_e(net, x):
     ]
 
 
+def v4_a(net, x):
+    double = net.conv(net.conv(net.conv(x, "double_reduce"), "double1", (3, 3)), "double2", (3, 3))
+    three = net.conv(net.conv(x, "3x3_reduce"), "3x3", (3, 3))
+    return [net.conv(x, "1x1"), three, double, net.conv(avg_pool(x, 3), "pool_project")]
+
+
+def v4_e(net, x):
+    split = net.conv(x, "split_reduce")
+    double = net.conv(net.conv(net.conv(x, "double_reduce"), "double1", (3, 1)), "double2", (1, 3))
+    return [
+        net.conv(x, "1x1"),
+        *(net.conv(split, "split_1x3", (1, 3)), net.conv(split, "split_3x1", (3, 1))),
+        *(net.conv(double, "double_1x3", (1, 3)), net.conv(double, "double_3x1", (3, 1))),
+        net.conv(avg_pool(x, 3), "pool_project"),
+    ]
+
+
 def reduction_b(net, x):
     double = net.conv(net.conv(x, "double_reduce"), "double1", (3, 3))
     return [
@@ -221,6 +264,10 @@ MODULES = {
     "v3_c": (partial(inception.v3_c, inner=2, out=3, n=5), v3_c),
     "v3_d": (partial(inception.v3_d, b3=(2, 3), rows=4, n=5), v3_d),
     "v3_e": (partial(inception.v3_e, b1=2, split=(3, 4), pool=5, **TRIPLE), v3_e),
+    "v4_a": (partial(inception.v4_a, b1=2, b3=(3, 4), pool=5, **TRIPLE), v4_a),
+    "v4_c": (partial(inception.v4_c, b1=2, rows=(2, 3, 4), double=(2, 3, 4, 5, 6), pool=3, n=5), v3_c),
+    "v4_d": (partial(inception.v4_d, b3=(2, 3), rows=(2, 3, 4), n=5), v3_d),
+    "v4_e": (partial(inception.v4_e, b1=2, split=(3, 4), double=(2, 3, 4, 5), pool=5), v4_e),
     "reduction_b": (partial(inception_resnet.reduction_b, b3=(2, 3), more=(3, 5), **TRIPLE), reduction_b),
 }
 
@@ -328,6 +375,11 @@ def test_the_style_is_used(block):
         (inception.v3_e, "split", 2),
         (inception.v3_e, "double", 3),
         (inception.v3_e, "pool", 1),
+        (inception.v4_a, "b3", 2),
+        (inception.v4_c, "rows", 3),
+        (inception.v4_c, "double", 5),
+        (inception.v4_d, "rows", 3),
+        (inception.v4_e, "double", 4),
         (inception_resnet.block35, "b1", 1),
         (inception_resnet.block35, "b3", 2),
         (inception_resnet.block35, "double", 3),

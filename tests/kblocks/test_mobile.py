@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from kblocks import compose, mobile, stem
+from kblocks import compose, conv, mobile, stem
 from kblocks.graph import profile
 from kblocks.style import RELU6_BN, RELU_BN, Style, linear
-from tests.support.numpy_layers import Numpy, relu
+from tests.support.numpy_layers import Numpy, avg_pool, relu
 from tests.support.weights import randomise
 
 RESIDUAL = [mobile.inverted_residual, mobile.fused_inverted_residual]
@@ -217,3 +217,134 @@ def test_a_dilated_stage_holds_the_strided_one(unit, kernel_size, numbers, evalu
 def test_a_dilation_that_the_stride_does_not_divide_is_refused(unit):
     with pytest.raises(ValueError, match="`dilation` must be divisible by `stride`; got 3 and 2"):
         unit(keras.Input((9, 9, 4)), 8, stride=2, dilation=3)
+
+
+def shuffled(x, groups):
+    return x.reshape(*x.shape[:-1], groups, -1).swapaxes(-1, -2).reshape(x.shape)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 6])
+@pytest.mark.parametrize("sizes", [(5, 4), (None, 4), (5, None), (None, None)])
+def test_shuffle(groups, sizes, numbers, evaluate):
+    x = keras.Input((*sizes, 6))
+    y = conv.shuffle(x, groups, name="s")
+    assert y.shape == (None, *sizes, 6)
+    data = numbers(2, 5, 4, 6)
+    found = evaluate(keras.Model(x, layers.Identity()(y)), data)
+    np.testing.assert_array_equal(found, shuffled(data, groups))
+    if groups == 2:
+        # The first channel of each group, the second of each, …
+        np.testing.assert_array_equal(found, data[..., [0, 3, 1, 4, 2, 5]])
+
+
+def test_shuffle_wants_groups_of_one_size():
+    with pytest.raises(ValueError, match="`channels of x` must be divisible by `groups`; got 6 and 4"):
+        conv.shuffle(keras.Input((5, 4, 6)), 4)
+
+
+def grouped(net, x, name, groups):
+    """`norm(W ∗ x)` of a 1×1 convolution in groups."""
+    (kernel,) = net.weights(name)
+    parts = zip(np.split(x, groups, -1), np.split(kernel[0, 0], groups, -1), strict=True)
+    return net.norm(np.concatenate([part @ weights for part, weights in parts], -1), f"{name}_norm")
+
+
+@pytest.mark.parametrize("group_first", [True, False])
+@pytest.mark.parametrize(("filters", "stride"), [(6, 1), (12, 1), (12, 2)])
+def test_shuffle_v1(filters, stride, group_first, check):
+    def expected(net, x):
+        y = relu(grouped(net, x, "u_conv1", 3 if group_first else 1))
+        y = net.depthwise_norm(shuffled(y, 3), "u_depthwise", stride)
+        y = grouped(net, y, "u_conv2", 3)
+        if filters == 6:
+            return relu(x + y)
+        return relu(np.concatenate([y, avg_pool(x, 3, stride) if stride > 1 else x], -1))
+
+    options = {"groups": 3, "ratio": 6 / filters, "group_first": group_first}
+    check(model_of(mobile.shuffle_v1, filters, (9, 7, 6), stride=stride, **options), expected)
+
+
+@pytest.mark.parametrize(("filters", "stride"), [(6, 1), (10, 1), (6, 2), (10, 2)])
+def test_shuffle_v2(filters, stride, check):
+    def expected(net, x):
+        if filters == 6 and stride == 1:
+            kept, y = x[..., :3], x[..., 3:]
+        else:
+            kept = relu(net.conv_norm(net.depthwise_norm(x, "u_kept_depthwise", stride), "u_kept_conv"))
+            y = x
+        y = net.depthwise_norm(relu(net.conv_norm(y, "u_conv1")), "u_depthwise", stride)
+        return shuffled(np.concatenate([kept, relu(net.conv_norm(y, "u_conv2"))], -1), 2)
+
+    check(model_of(mobile.shuffle_v2, filters, (9, 8, 6), stride=stride), expected)
+
+
+def ghost(net, x, name, act, filters, stride=1):
+    y = net.conv_norm(x, f"{name}_primary", stride)
+    y = relu(y) if act else y
+    z = net.depthwise_norm(y, f"{name}_cheap")
+    return np.concatenate([y, relu(z) if act else z], -1)[..., :filters]
+
+
+@pytest.mark.parametrize("act", [True, False])
+@pytest.mark.parametrize("filters", [5, 6])
+@pytest.mark.parametrize("options", [{}, {"kernel_size": 3, "stride": 2}, {"ratio": 3, "cheap_size": 5}], ids=str)
+def test_ghost_module(act, filters, options, check):
+    model = model_of(mobile.ghost_module, filters, act=act, **options)
+    assert model.get_layer("u_primary").filters == -(-filters // options.get("ratio", 2))
+    check(model, lambda net, x: ghost(net, x, "u", act, filters, options.get("stride", 1)))
+
+
+GHOSTS = [{"filters": 4}, {"filters": 6}, {"filters": 4, "stride": 2, "kernel_size": 5}]
+
+
+@pytest.mark.parametrize("options", GHOSTS, ids=str)
+def test_ghost_bottleneck(options, check):
+    def expected(net, x):
+        stride = options.get("stride", 1)
+        y = ghost(net, x, "u_expand", True, 10)
+        if stride > 1:
+            y = net.depthwise_norm(y, "u_depthwise", stride)
+        y = ghost(net, y, "u_project", False, options["filters"])
+        if options != {"filters": 4}:
+            x = net.conv_norm(net.depthwise_norm(x, "u_shortcut_depthwise", stride), "u_shortcut")
+        return x + y
+
+    check(model_of(mobile.ghost_bottleneck, expansion=2.5, **options), expected)
+
+
+JOINED = [partial(mobile.shuffle_v1, groups=2), mobile.shuffle_v2, mobile.ghost_bottleneck]
+
+
+@pytest.mark.parametrize("unit", JOINED)
+def test_units_of_joined_branches_in_a_stage(unit):
+    x = keras.Input((None, None, 4))
+    model = keras.Model(x, compose.stage(x, unit, 8, 2, stride=2, style=RELU_BN, name="s"))
+    assert model.layers[-1].name == "s_unit2_out"
+    assert model.output_shape == (None, None, None, 8)
+    x = keras.Input((8, 6, 4))
+    assert compose.stage(x, unit, 8, 2, stride=2, style=RELU_BN, name="s").shape == (None, 4, 3, 8)
+
+
+@pytest.mark.parametrize("unit", [partial(mobile.shuffle_v1, groups=2, ratio=1), mobile.ghost_bottleneck])
+def test_drop_path_of_units_of_joined_branches(unit, numbers, evaluate):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((9, 8, 4))
+    model = keras.Model(x, unit(x, 4, drop_path=0.5, style=Style(norm=None, activation=linear), name="u"))
+    data = numbers(64, 9, 8, 4)
+    residuals = evaluate(model, data) - data
+    y = evaluate(model, data, training=True) - data
+    dropped = np.abs(y).max((1, 2, 3)) == 0
+    assert 10 < dropped.sum() < 54
+    np.testing.assert_allclose(y[~dropped], 2 * residuals[~dropped], rtol=1e-3, atol=1e-4)
+
+
+def test_what_units_of_joined_branches_refuse():
+    x = keras.Input((8, 8, 4))
+    with pytest.raises(ValueError, match=r"`filters` must be above the channels of `x` where .*; got 4 and 4"):
+        mobile.shuffle_v1(x, 4, stride=2, groups=2)
+    with pytest.raises(ValueError, match="`filters` must be divisible by `2`; got 5 and 2"):
+        mobile.shuffle_v2(x, 5)
+    with pytest.raises(ValueError, match=r"`drop_path` must be 0 for a unit without a shortcut; got 0\.1"):
+        mobile.shuffle_v2(x, 4, drop_path=0.1)
+    with pytest.raises(ValueError, match="`ratio` must be at least 2; got 1"):
+        mobile.ghost_module(x, 4, ratio=1)

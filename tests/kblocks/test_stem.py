@@ -67,6 +67,8 @@ def test_imagenet_halves_twice():
     assert model.get_layer("s_conv").kernel.shape == (7, 7, 3, 64)
     assert model.get_layer("s_conv").output.shape == (None, 112, 112, 64)
     assert model.output_shape == (None, 56, 56, 64)
+    model = keras.Model(x, stem.imagenet(x, 24, kernel_size=3, name="s"))
+    assert model.get_layer("s_conv").kernel.shape == (3, 3, 3, 24)
 
 
 @pytest.mark.parametrize("size", [64, 65, 66, 67])
