@@ -134,10 +134,15 @@ def response_norm(x: KerasTensor, *, epsilon: float = 1e-6, name: str | None = N
     float32 = {"dtype": "float32"}  # sums of squares overflow in float16
     # No layer takes a root or divides, but for a normalisation to unit length: the norm of a channel is the sum of its
     # products with itself at unit length (here their mean, as it is divided by another of these), and the inverse of m
-    # is the second value of (m, ε) at unit length, divided by ε.
-    unit = layers.UnitNormalization(axis=(1, 2), name=part("unit"), **float32)(x)
-    product = layers.Multiply(name=part("product"), **float32)([x, unit])
-    norms = layers.GlobalAveragePooling2D(name=part("norms"), **float32)(product)
+    # is the second value of (m, ε) at unit length, divided by ε. A position of ε beside those of the image keeps the
+    # gradient of a channel of zeros finite.
+    values = layers.Reshape((-1, channels), name=part("values"), **float32)(x)
+    last = layers.GlobalAveragePooling1D(keepdims=True, name=part("average"), **float32)(values)
+    last = layers.Rescaling(0.0, offset=epsilon, name=part("last"), **float32)(last)
+    values = layers.Concatenate(axis=1, name=part("extended"), **float32)([values, last])
+    unit = layers.UnitNormalization(axis=1, name=part("unit"), **float32)(values)
+    product = layers.Multiply(name=part("product"), **float32)([values, unit])
+    norms = layers.GlobalAveragePooling1D(name=part("norms"), **float32)(product)
     column = layers.Reshape((channels, 1), name=part("column"), **float32)(norms)
     mean = layers.GlobalAveragePooling1D(name=part("mean"), **float32)(column)
     small = layers.Rescaling(0.0, offset=epsilon, name=part("small"), **float32)(mean)
