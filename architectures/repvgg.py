@@ -182,7 +182,8 @@ def _sums(model: keras.Model) -> Iterator[tuple[list[Call], list[Call]]]:
     done: set[int] = set()
 
     def collect(total: Call) -> tuple[list[Call], list[Call]] | None:
-        additions, terms = [total], []
+        additions: list[Call] = [total]
+        terms: list[Call] = []
         for x in total.inputs:
             call = made_by.get(id(x))
             if call is None or times[id(call.operation)] > 1 or readers[id(x)] > 1:
@@ -236,7 +237,8 @@ def _are_of_one_tensor(terms: list[Call], made_by: Mapping[int, Call]) -> bool:
                 return False
         elif type(layer) is not layers.BatchNormalization or wide.strides != (1, 1) or layer.axis not in (-1, 3):
             return False
-    return wide.use_bias and wide.activation is keras.activations.linear and wide.data_format == "channels_last"
+    linear = wide.activation is keras.activations.linear
+    return bool(linear and wide.use_bias and wide.data_format == "channels_last")
 
 
 def _merged(terms: list[Call]) -> list[np.ndarray]:
