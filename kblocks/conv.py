@@ -387,8 +387,8 @@ def shuffle(x: KerasTensor, groups: int, *, name: str | None = None) -> KerasTen
     spread = []
     for i in range(groups):
         # With channels first, these layers work on the last two axes, which here are the width and the channels.
-        sides = ((0, 0), (i * size, channels - (i + 1) * size))
-        y = layers.Cropping2D(sides, data_format="channels_first", name=part(f"crop{i + 1}"))(x)
+        margins = ((0, 0), (i * size, channels - (i + 1) * size))
+        y = layers.Cropping2D(margins, data_format="channels_first", name=part(f"crop{i + 1}"))(x)
         y = layers.UpSampling2D((1, groups), data_format="channels_first", name=part(f"repeat{i + 1}"))(y)
         mask = [float(j % groups == i) for j in range(channels)]
         spread.append(layers.Rescaling(mask, name=part(f"mask{i + 1}"))(y))
