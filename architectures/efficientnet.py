@@ -201,6 +201,11 @@ VARIANTS = {
         "V2L", 1.0, 1.0, 480, 0.4, params=118_515_272, macs=56_079_699_008, figures=(56.3, 119.5),
         stages=V2_L, stem_filters=32, preprocessing="unit128"),
 
+    "efficientnet_b0_cifar": Variant(
+        EfficientNet(stem=kb.stem.cifar, style=replace(STYLE, norm=batch_norm)),
+        input_shape=(32, 32, 3), classes=10, params=4_020_358, macs=31_979_392,
+        source="Tan and Le 2019, arXiv 1905.11946, Table 1, for 32×32 images: a stem of stride 1",
+        departures="the stride of the stem"),
     "efficientnet_tiny": Variant(
         EfficientNet(
             stages=((fused_mbconv, 3, 1, 8, 1, 1), (fused_mbconv, 3, 2, 8, 1, 2), (mbconv, 5, 2, 8, 2, 2)),

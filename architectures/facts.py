@@ -24,13 +24,18 @@ def read() -> Facts:
     return facts
 
 
-def measure(arch: str) -> dict[str, int | None]:
+def measure(arch: str, guess: int | None = None) -> dict[str, int | None]:
     """The same of one architecture, which is built for that at several sizes."""
-    return {"layers": len(create(arch).layers), "smallest": smallest(arch)}
+    return {"layers": len(create(arch).layers), "smallest": smallest(arch, guess)}
 
 
-def smallest(arch: str) -> int | None:
-    """The side of the smallest square image that an architecture takes as it is; `None` where inputs are vectors."""
+def smallest(arch: str, guess: int | None = None) -> int | None:
+    """The side of the smallest square image that an architecture takes as it is; `None` where inputs are vectors.
+
+    Args:
+        arch: its name.
+        guess: what is tried first, such as the side of another network of the family.
+    """
     shapes = variant(arch).input_shapes
     if any(len(shape) != 3 for shape in shapes):
         return None
@@ -54,6 +59,8 @@ def smallest(arch: str) -> int | None:
 
     # All sizes from the smallest on are taken, so that it is found by halving.
     low, high = 1, shapes[0][0] or 1
+    if guess is not None and guess <= high and fits(guess) and (guess == 1 or not fits(guess - 1)):
+        return guess
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle + 1, high)

@@ -1,4 +1,4 @@
-"""Inception-v3: a stem, eleven modules of five kinds in three stages, and a global average pooling."""
+"""Inception-v3 and -v4: a stem, modules of five kinds in three stages, and a global average pooling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from architectures.common.stages import check_stages
 from architectures.weights.names import numbered_convs
 from kblocks import Style, check
 from kblocks.contracts import Module, Stem
-from kblocks.inception import v3_a, v3_b, v3_c, v3_d, v3_e
+from kblocks.inception import v3_a, v3_b, v3_c, v3_d, v3_e, v4_a, v4_b, v4_c, v4_d, v4_e
 from kblocks.naming import scope
 from kblocks.style import batch_norm
 
@@ -25,9 +25,11 @@ STAGES: tuple[tuple[Module, ...], ...] = (
     (v3_d, v3_e, v3_e),
 )
 
+STAGES_V4: tuple[tuple[Module, ...], ...] = ((v4_a,) * 4, (v4_b, *(v4_c,) * 7), (v4_d, *(v4_e,) * 3))
+
 
 @dataclass(frozen=True, kw_only=True)
-class InceptionV3:
+class Inception:
     """Configuration.
 
     Attributes:
@@ -51,20 +53,37 @@ _TINY = (
     (partial(v3_d, b3=(2, 2), rows=2), partial(v3_e, b1=2, split=(2, 2), double=(2, 2, 2), pool=2)),
 )
 
+_V4 = Inception(stages=STAGES_V4, stem=kb.stem.inception_v4, stem_filters=384)
+
 VARIANTS = {
     "inception_v3": Variant(
-        InceptionV3(), input_shape=(299, 299, 3), classes=1000, params=23_834_568, macs=5_713_216_096,
+        Inception(), input_shape=(299, 299, 3), classes=1000, params=23_834_568, macs=5_713_216_096,
         source="Szegedy et al. 2015, arXiv 1512.00567, Table 1 and abstract: 5 GMACs, less than 25 M parameters; "
         "torchvision: 27,161,264 parameters, 3,326,696 of them in an auxiliary head, and 5.713 GMACs",
         departures="stem and modules of the authors' own code, which are not quite those of Table 1; no auxiliary head",
         keras=keras.applications.InceptionV3, preprocessing="tf"),
+    "inception_v4": Variant(
+        _V4, input_shape=(299, 299, 3), classes=1000, params=42_679_816, macs=12_253_974_624,
+        source="Szegedy et al. 2016, arXiv 1602.07261, Figures 3 to 9 and Table 1; timm: 42.68 M parameters, "
+        "12.25 GMACs",
+        departures="the order of the 1×n and n×1 kernels is that of the authors' own code"),
+    "inception_v3_cifar": Variant(
+        Inception(stem=kb.stem.cifar, style=kb.RELU_BN), input_shape=(32, 32, 3), classes=10,
+        params=21_638_954, macs=3_460_465_664,
+        source="Szegedy et al. 2015, arXiv 1512.00567, Table 1, for 32×32 images: a 3×3 convolution for a stem",
+        departures="the stem; modules of the authors' own code; no auxiliary head"),
+    "inception_v4_cifar": Variant(
+        replace(_V4, stem=kb.stem.cifar, style=kb.RELU_BN), input_shape=(32, 32, 3), classes=10,
+        params=40_563_594, macs=7_875_919_872,
+        source="Szegedy et al. 2016, arXiv 1602.07261, for 32×32 images: a 3×3 convolution for a stem",
+        departures="the stem"),
     "inception_tiny": Variant(
-        InceptionV3(stages=_TINY, stem=kb.stem.cifar, stem_filters=4), input_shape=(16, 16, 3), classes=10,
+        Inception(stages=_TINY, stem=kb.stem.cifar, stem_filters=4), input_shape=(16, 16, 3), classes=10,
         params=1_430, macs=121_640, source="for tests"),
 }  # fmt: skip
 
 
-def backbone(x: KerasTensor, spec: InceptionV3, *, name: str | None = None) -> KerasTensor:
+def backbone(x: KerasTensor, spec: Inception, *, name: str | None = None) -> KerasTensor:
     """The features of the last stage.
 
     Args:

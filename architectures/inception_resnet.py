@@ -1,4 +1,4 @@
-"""Inception-ResNet-v2: a stem, and three stages of a module followed by scaled residual units."""
+"""Inception-ResNet: a stem, and three stages of a module followed by scaled residual units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class InceptionResNet:
     """Configuration.
 
     Attributes:
-        modules: the first module of each stage; all but the first have a stride of 2.
+        modules: the first module of each stage; all but the first have a stride of 2. `None` for none.
         units: the residual unit of each stage.
         depths: number of units of each stage, without `last`.
         last: the residual unit at the end of the last stage.
-        filters: output channels of the last convolution.
+        filters: output channels of the last convolution; `None` for none.
         stem: the layers before the first stage.
         stem_filters: output channels of the stem.
         drop_path: stochastic-depth rate of the last unit; the rates rise linearly from 0 at the first.
@@ -37,11 +37,11 @@ class InceptionResNet:
         style: style of all layers.
     """
 
-    modules: tuple[Module, ...] = (partial(v3_a, b1=96), reduction_a, reduction_b)
+    modules: tuple[Module | None, ...] = (partial(v3_a, b1=96), reduction_a, reduction_b)
     units: tuple[Unit, ...] = (block35, block17, block8)
     depths: tuple[int, ...] = (10, 20, 9)
     last: Unit = partial(block8, scale=1.0, act=False)
-    filters: int = 1536
+    filters: int | None = 1536
     stem: Stem = kb.stem.inception_v3
     stem_filters: int = 192
     drop_path: float = 0.0
@@ -62,7 +62,27 @@ def _tiny() -> InceptionResNet:
     )  # fmt: skip
 
 
+_block8_v1 = partial(block8, rows=(192, 192, 192))
+_V1 = InceptionResNet(
+    modules=(
+        None,
+        partial(v3_b, double=(192, 192, 256)),
+        partial(reduction_b, more=(256, 256), double=(256, 256, 256)),
+    ),
+    units=(
+        partial(block35, double=(32, 32, 32)),
+        partial(block17, b1=128, rows=(128, 128, 128)),
+        _block8_v1,
+    ),
+    depths=(5, 10, 5), last=partial(_block8_v1, scale=1.0, act=False), filters=None,
+    stem=kb.stem.inception_resnet_v1, stem_filters=256,
+)  # fmt: skip
+
 VARIANTS = {
+    "inception_resnet_v1": Variant(
+        _V1, input_shape=(299, 299, 3), classes=1000, params=24_357_096, macs=6_308_597_856,
+        source="Szegedy et al. 2016, arXiv 1602.07261, Figures 10 to 14",
+        departures="a last unit that is neither scaled nor activated, as in the implementation for FaceNet"),
     "inception_resnet_v2": Variant(
         InceptionResNet(), input_shape=(299, 299, 3), classes=1000, params=55_843_464, macs=13_155_794_016,
         source="Szegedy et al. 2016, arXiv 1602.07261, Figures 15 to 19; timm: 55.84 M parameters, 13.2 GMACs",
@@ -75,7 +95,7 @@ VARIANTS = {
 
 
 def backbone(x: KerasTensor, spec: InceptionResNet, *, name: str | None = None) -> KerasTensor:
-    """The features of the last convolution.
+    """The features of the last layer.
 
     Args:
         x: `(batch, height, width, channels)`.
@@ -83,7 +103,8 @@ def backbone(x: KerasTensor, spec: InceptionResNet, *, name: str | None = None) 
         name: the prefix of the layers.
 
     Returns:
-        `(batch, h, w, spec.filters)`; each stage after the first reduces a size to `(size − 1) // 2`.
+        `(batch, h, w, spec.filters)`, without `filters` the channels of the last unit; each stage after the first
+        reduces a size to `(size − 1) // 2`.
 
     Raises:
         ValueError: `x` is not of rank 4 or too small for the stem or the stages, or `modules`, `units` and `depths`
@@ -101,11 +122,14 @@ def backbone(x: KerasTensor, spec: InceptionResNet, *, name: str | None = None) 
     check.min_size(x, 2**count - 1, f"{count} stages", subject="the output of the stem")
     for i, (module, unit, depth) in enumerate(zip(spec.modules, spec.units, spec.depths, strict=True), 1):
         # 35 × 35 × 320, 17 × 17 × 1088, 8 × 8 × 2080
-        check.block(module, "modules", Module)
-        x = module(x, style=spec.style, name=part(f"stage{i}_module"))
+        if module is not None:
+            check.block(module, "modules", Module)
+            x = module(x, style=spec.style, name=part(f"stage{i}_module"))
         x = stage(x, unit, x.shape[-1], depth, drop_paths=rates[i - 1], style=spec.style, name=part(f"stage{i}"))
     last = part(f"stage{count}_unit{spec.depths[-1] + 1}")
     x = spec.last(x, x.shape[-1], drop_path=last_rate[0], style=spec.style, name=last)
+    if spec.filters is None:
+        return x
     return conv_norm_act(x, spec.filters, 1, style=spec.style, name=part("conv"))  # 8 × 8 × 1536
 
 

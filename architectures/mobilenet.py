@@ -59,6 +59,11 @@ VARIANTS = {
     "mobilenet_075": _row(0.75, params=2_585_560, macs=325_400_448, figures="325 M multiply-adds, 2.6 M"),
     "mobilenet_050": _row(0.5,  params=1_331_592, macs=149_497_088, figures="149 M multiply-adds, 1.3 M"),
     "mobilenet_025": _row(0.25, params=470_072,   macs=41_030_272,  figures="41 M multiply-adds, 0.5 M"),
+    "mobilenet_cifar": Variant(
+        MobileNet(stem=kb.stem.cifar, padding="same", style=kb.RELU_BN),
+        input_shape=(32, 32, 3), classes=10, params=3_217_226, macs=46_354_432,
+        source="Howard et al. 2017, arXiv 1704.04861, Table 1, for 32×32 images: a stem of stride 1",
+        departures="the stride of the stem"),
     "mobilenet_tiny": Variant(
         MobileNet(stages=((8, 1), (16, 2)), stem_filters=4),
         input_shape=(16, 16, 3), classes=10, params=1_090, macs=21_024, source="for tests"),

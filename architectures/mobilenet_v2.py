@@ -30,6 +30,9 @@ STAGES = (
 )  # fmt: skip
 """Expansion, filters, depth and stride of each: Table 2 of the paper."""
 
+STAGES_CIFAR = (STAGES[0], (6, 24, 2, 1), *STAGES[2:])
+"""The same without the second stage's stride, for 32×32 images."""
+
 
 STYLE = replace(kb.RELU6_BN, norm=partial(batch_norm, momentum=0.999, epsilon=1e-3), initializer="glorot_uniform")
 
@@ -71,6 +74,15 @@ def _row(alpha: float, params: int, macs: int, figures: str) -> Variant:
     )  # fmt: skip
 
 
+def _cifar(alpha: float, params: int, macs: int, figures: str) -> Variant:
+    return Variant(
+        MobileNetV2(alpha=alpha, stages=STAGES_CIFAR, stem=kb.stem.cifar, style=kb.RELU6_BN),
+        input_shape=(32, 32, 3), classes=10, params=params, macs=macs,
+        source=f"Sandler et al. 2018, arXiv 1801.04381, Table 2, for 32×32 images; {figures} elsewhere",
+        departures="the stem and the second stage have a stride of 1",
+    )  # fmt: skip
+
+
 VARIANTS = {
     "mobilenet_v2":     _row(1.0,  params=3_504_872, macs=300_774_272, figures="300 M multiply-adds, 3.47 M"),
     "mobilenet_v2_140": _row(1.4,  params=6_108_776, macs=582_195_824, figures="582 M multiply-adds, 6.06 M"),
@@ -78,6 +90,10 @@ VARIANTS = {
     "mobilenet_v2_075": _row(0.75, params=2_636_424, macs=209_069_792, figures="209 M multiply-adds, 2.61 M"),
     "mobilenet_v2_050": _row(0.5,  params=1_968_680, macs=97_131_840,  figures="97 M multiply-adds, 1.95 M"),
     "mobilenet_v2_035": _row(0.35, params=1_677_128, macs=59_285_808,  figures="59 M multiply-adds, 1.66 M"),
+    "mobilenet_v2_cifar":     _cifar(1.0,  params=2_236_682, macs=87_976_448, figures="2.24 M"),
+    "mobilenet_v2_140_cifar": _cifar(1.4,  params=4_333_706, macs=170_073_344, figures="4.33 M"),
+    "mobilenet_v2_075_cifar": _cifar(0.75, params=1_368_234, macs=59_310_080, figures="1.37 M"),
+    "mobilenet_v2_050_cifar": _cifar(0.5,  params=700_490,   macs=27_969_024, figures="0.70 M"),
     "mobilenet_v2_tiny": Variant(
         MobileNetV2(stages=((1, 8, 1, 1), (3, 16, 2, 2)), stem_filters=8, head_filters=32),
         input_shape=(32, 32, 3), classes=10, params=4_418, macs=336_704, source="for tests"),

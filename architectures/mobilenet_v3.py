@@ -149,6 +149,10 @@ VARIANTS = {
         _minimalistic(_LARGE), params=3_924_288, macs=209_136_704,
         source=f"{_TIMM}3.92 M",
         keras=partial(keras.applications.MobileNetV3Large, minimalistic=True)),
+    "mobilenet_v3_small_cifar": Variant(
+        replace(_SMALL, stem=kb.stem.cifar, style=replace(STYLE, norm=batch_norm)),
+        input_shape=(32, 32, 3), classes=10, params=1_528_106, macs=5_502_720,
+        source=f"{_PAPER}, Table 2, for 32×32 images: a stem of stride 1", departures="the stride of the stem"),
     "mobilenet_v3_tiny": Variant(
         MobileNetV3(
             stages=(((3, 8, 8, True, False, 2),), ((5, 16, 8, True, True, 2), (5, 24, 8, False, True, 1))),

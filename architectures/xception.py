@@ -58,6 +58,11 @@ VARIANTS = {
         Xception(), input_shape=(299, 299, 3), classes=1000, params=22_855_952, macs=8_357_403_496,
         source="Chollet 2016, arXiv 1610.02357, Figure 5 and Table 3: 22,855,952",
         keras=keras.applications.Xception, preprocessing="tf"),
+    "xception_cifar": Variant(
+        Xception(stem=kb.stem.cifar, style=kb.RELU_BN), input_shape=(32, 32, 3), classes=10,
+        params=20_809_810, macs=356_960_512,
+        source="Chollet 2016, arXiv 1610.02357, Figure 5, for 32×32 images: a 3×3 convolution for a stem",
+        departures="the stem"),
     "xception_tiny": Variant(
         Xception(depths=(1, 2), widths=(8, 12), top=(16,), stem=kb.stem.cifar, stem_filters=4),
         input_shape=(16, 16, 3), classes=10, params=2_194, macs=119_968, source="for tests"),

@@ -486,8 +486,10 @@ def v4_d(
     name = resolve(name, "inception_v4_d")
     part, convs = scope(name, ""), partial(branch, stride=2, padding="valid", style=style, name=name)
     y3 = convs(x, [("3x3_reduce", b3[0], 1), ("3x3", b3[1], 3)])
-    inner = [("rows_reduce", rows[0], 1), ("rows1", rows[1], (1, n)), ("rows2", rows[2], (n, 1))]
-    yn = convs(x, [*inner, ("rows_3x3", rows[2], 3)])
+    yn = convs(
+        x,
+        [("rows_reduce", rows[0], 1), ("rows1", rows[1], (1, n)), ("rows2", rows[2], (n, 1)), ("rows_3x3", rows[2], 3)],
+    )
     yp = max_pool(x, 3, stride=2, style=replace(style, padding="valid"), name=part("pool"))
     return concat([y3, yn, yp], name=part("out"))
 

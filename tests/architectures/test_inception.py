@@ -1,4 +1,4 @@
-"""Inception-v3 and Inception-ResNet-v2: their counts from the published widths, their shapes, and small images."""
+"""Inception-v3 and -v4 and Inception-ResNet: their counts from the published widths, their shapes, and small images."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -108,6 +108,73 @@ def test_inception_resnet_v2_in_closed_form():
     # Keras's figure has the moving statistics in it, two for each normalised channel, and no γ.
     normalised = 30_272
     assert row.params - normalised + 2 * normalised == 55_873_736
+
+
+def stem_of_v4():
+    count = Count(3)
+    count.convs((9, 32, 149), (9, 32, 147), (9, 64, 147))
+    count.convs((9, 96, 73), channels=64)
+    count.convs((1, 64, 73), (9, 96, 71), channels=64 + 96)
+    count.convs((1, 64, 73), (7, 64, 73), (7, 64, 73), (9, 96, 71), channels=64 + 96)
+    count.convs((9, 192, 35), channels=96 + 96)
+    count.channels = 192 + 192
+    return count
+
+
+def test_inception_v4_in_closed_form():
+    count = stem_of_v4()
+    for _ in range(4):
+        count.module(35, [(1, 96)], [(1, 64), (9, 96)], [(1, 64), (9, 96), (9, 96)], pool=96)
+    assert count.channels == 384
+    count.reduction(35, [(9, 384)], [(1, 192), (9, 224), (9, 256)])
+    assert count.channels == 1024
+    for _ in range(7):
+        double = [(1, 192), (7, 192), (7, 224), (7, 224), (7, 256)]
+        count.module(17, [(1, 384)], [(1, 192), (7, 224), (7, 256)], double, pool=128)
+    count.reduction(17, [(1, 192), (9, 192)], [(1, 256), (7, 256), (7, 320), (9, 320)])
+    assert count.channels == 1536
+    for _ in range(3):
+        count.convs((1, 384, 8))
+        count.convs((1, 384, 8), (3, 448, 8), (3, 512, 8))
+        for channels in (384, 384, 512, 512):
+            count.convs((3, 256, 8), channels=channels)
+        count.module(8, [(1, 256)], pool=256)
+        count.channels += 4 * 256
+    assert count.channels == 1536
+    count.logits()
+    row = architectures.variant("inception_v4")
+    # As timm 1.0.31 has them.
+    assert (row.params, row.macs) == (count.params, count.macs) == (42_679_816, 12_253_974_624)
+
+
+def test_inception_resnet_v1_in_closed_form():
+    count = Count(3)
+    count.channels = count.convs((9, 32, 149), (9, 32, 147), (9, 64, 147), (1, 80, 73), (9, 192, 71), (9, 256, 35))
+    for _ in range(5):
+        count.unit(35, [(1, 32)], [(1, 32), (9, 32)], [(1, 32), (9, 32), (9, 32)])
+    count.reduction(35, [(9, 384)], [(1, 192), (9, 192), (9, 256)])
+    assert count.channels == 896
+    for _ in range(10):
+        count.unit(17, [(1, 128)], [(1, 128), (7, 128), (7, 128)])
+    count.reduction(17, [(1, 256), (9, 384)], [(1, 256), (9, 256)], [(1, 256), (9, 256), (9, 256)])
+    assert count.channels == 1792
+    for _ in range(6):
+        count.unit(8, [(1, 192)], [(1, 192), (3, 192), (3, 192)])
+    features = count.params
+    count.logits()
+    row = architectures.variant("inception_resnet_v1")
+    assert (row.params, row.macs) == (count.params, count.macs)
+    # The network of facenet-pytorch: an embedding of 512 with a normalisation, and logits of 8,631 people.
+    assert features + 512 * 1792 + 2 * 512 + 8631 * 513 == 27_910_327
+
+
+def test_networks_for_small_images():
+    # A convolution in place of the stem, and 10 classes.
+    v3, v4 = Count(3), stem_of_v4()
+    v3.stem()
+    for arch, stem, filters, features in (("v3", v3, 192, 2048), ("v4", v4, 384, 1536)):
+        large, small = (architectures.variant(f"inception_{arch}{end}").params for end in ("", "_cifar"))
+        assert large - small == stem.params - (27 * filters + 2 * filters) + 990 * (features + 1)
 
 
 SHAPES = {

@@ -9,9 +9,10 @@ import pytest
 
 import architectures
 import kblocks as kb
-from architectures import mobilenet_v3
+from architectures import mobilenet_v2, mobilenet_v3
 from tests.architectures import test_parity as parity
 from tests.support.models import predict
+from tests.support.torch_networks import assert_parity_in_order, library
 
 # Torchvision's documentation.
 PUBLISHED = {"mobilenet_v2": 3_504_872, "mobilenet_v3_large": 5_483_032, "mobilenet_v3_small": 2_542_856}
@@ -298,3 +299,79 @@ def test_a_partial_of_the_units_makes_a_network_of_ones_own():
     )
     y = kb.compose.stage(kb.stem.mobile(x, 16), unit, 24, 2, stride=2, drop_paths=(0.0, 0.2))
     assert keras.Model(x, kb.head.classifier(y, 10)).output_shape == (None, 10)
+
+
+# The networks for 1,000 classes, and the rows of their last matrix, the biases included.
+SMALL_IMAGES = {
+    "mobilenet_cifar": ("mobilenet", 1025),
+    "mobilenet_v2_cifar": ("mobilenet_v2", 1281),
+    "mobilenet_v2_140_cifar": ("mobilenet_v2_140", 1793),
+    "mobilenet_v2_075_cifar": ("mobilenet_v2_075", 1281),
+    "mobilenet_v2_050_cifar": ("mobilenet_v2_050", 1281),
+    "mobilenet_v3_small_cifar": ("mobilenet_v3_small", 1025),
+    "efficientnet_b0_cifar": ("efficientnet_b0", 1281),
+}
+
+
+@pytest.mark.parametrize(("arch", "large", "features"), [(arch, *row) for arch, row in SMALL_IMAGES.items()])
+def test_networks_for_small_images_have_other_strides_and_other_logits(arch, large, features):
+    assert architectures.variant(large).params - architectures.variant(arch).params == features * 990
+
+
+def test_the_counts_of_chenyaofos_networks():
+    found = {arch: architectures.variant(arch).params / 1e6 for arch in SMALL_IMAGES if "v2" in arch}
+    assert {arch: round(params, 2) for arch, params in found.items()} == {
+        "mobilenet_v2_cifar": 2.24, "mobilenet_v2_140_cifar": 4.33,
+        "mobilenet_v2_075_cifar": 1.37, "mobilenet_v2_050_cifar": 0.70,
+    }  # fmt: skip
+
+
+def symmetric(arch):
+    """The row with PyTorch's padding."""
+    return replace(architectures.variant(arch).spec.style, padding="symmetric")
+
+
+WIDTHS_FOR_SMALL_IMAGES = [
+    ("mobilenet_v2_050_cifar", 0.5),
+    ("mobilenet_v2_075_cifar", 0.75),
+    ("mobilenet_v2_cifar", 1.0),
+    pytest.param("mobilenet_v2_140_cifar", 1.4, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("arch", "alpha"), WIDTHS_FOR_SMALL_IMAGES)
+def test_mobilenet_v2_for_small_images_as_torchvision_makes_it(arch, alpha):
+    stages = [[t, c, n, 1 if c == 24 else s] for t, c, n, s in mobilenet_v2.STAGES]
+    make = library("torchvision").models.mobilenet_v2
+    net = make(num_classes=10, width_mult=alpha, inverted_residual_setting=stages)
+    net.features[0][0].stride = (1, 1)
+    assert_parity_in_order(architectures.create(arch, style=symmetric(arch)), net)
+
+
+def test_mobilenet_v3_for_small_images_as_torchvision_makes_it():
+    arch = "mobilenet_v3_small_cifar"
+    net = library("torchvision").models.mobilenet_v3_small(num_classes=10, norm_layer=library("torch").nn.BatchNorm2d)
+    net.features[0][0].stride = (1, 1)
+    assert_parity_in_order(architectures.create(arch, style=symmetric(arch)), net)
+
+
+def test_efficientnet_for_small_images_as_torchvision_makes_it():
+    arch = "efficientnet_b0_cifar"
+    net = library("torchvision").models.efficientnet_b0(num_classes=10)
+    net.features[0][0].stride = (1, 1)
+    assert_parity_in_order(architectures.create(arch, style=symmetric(arch)), net)
+
+
+def test_mobilenet_for_small_images_as_pytorchcv_makes_it():
+    arch = "mobilenet_cifar"
+    net = library("pytorchcv.model_provider").get_model("mobilenet_w1", num_classes=10, in_size=(32, 32))
+    net.features.init_block.conv.stride = (1, 1)
+    net.features.final_pool = library("torch").nn.AdaptiveAvgPool2d(1)
+    assert_parity_in_order(architectures.create(arch, style=symmetric(arch), padding="symmetric"), net)
+
+
+@pytest.mark.parametrize("arch", SMALL_IMAGES)
+def test_networks_for_small_images_take_28_pixels(arch):
+    model = architectures.create(arch, input_shape=(28, 28, 1), classes=100)
+    assert min(model.get_layer("pool").input.shape[1:3]) >= 2
+    assert model.output_shape == (None, 100)

@@ -42,7 +42,7 @@ def _smallest(names) -> set[str]:
 QUICK = {name for name in architectures.names() if architectures.variant(name).macs < 100e6} - LARGE
 LIGHT = set(TINY.values()) | _smallest(QUICK - set(TINY.values()))
 # And those for large images where that is quick: the smallest of each family, and of some one with other units.
-DAILY = (LIGHT | _smallest(LARGE) - {"inception_resnet_v2", "vgg11"}) | {
+DAILY = (LIGHT | _smallest(LARGE) - {"inception_resnet_v1", "vgg11"}) | {
     *("resnet50", "resnet50_v1_5", "resnet50_v2", "googlenet", "googlenet_bn", "mobilenet_v3_small"),
     *("efficientnet_v2_b0", "vgg16"),
 }

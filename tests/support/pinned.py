@@ -49,4 +49,11 @@ def write(path: Path, known: dict, again: set[str], make: Callable[[str], object
 if __name__ == "__main__":
     chosen = set(architectures.names(sys.argv[1])) if sys.argv[1:] else set()
     write(PATH, read(), chosen, lambda arch: digest(architectures.create(arch)))
-    write(facts.PATH, facts.read() if facts.PATH.exists() else {}, chosen, facts.measure)
+    guesses = {}  # by family
+
+    def measure(arch: str) -> dict:
+        made = facts.measure(arch, guesses.get(architectures.family(arch)))
+        guesses[architectures.family(arch)] = made["smallest"]
+        return made
+
+    write(facts.PATH, facts.read(), chosen, measure)
