@@ -49,7 +49,8 @@ def write(path: Path, known: dict, again: set[str], make: Callable[[str], object
 if __name__ == "__main__":
     chosen = set(architectures.names(sys.argv[1])) if sys.argv[1:] else set()
     write(PATH, read(), chosen, lambda arch: digest(architectures.create(arch)))
-    guesses = {}  # by family
+    # Networks of one family often take the same sizes.
+    guesses = {architectures.family(arch): known["smallest"] for arch, known in facts.read().items()}
 
     def measure(arch: str) -> dict:
         made = facts.measure(arch, guesses.get(architectures.family(arch)))
