@@ -405,10 +405,13 @@ def _family_of(arch: str) -> Family:
 def _is_meant(
     family: Family, row: Variant, spec: Any, sizes: tuple[Shape, ...], features: KerasTensor | list[KerasTensor]
 ) -> bool:
-    """Whether the row reduces images of its own size to 1×1 too."""
-    if sizes == row.input_shapes or isinstance(features, list) or features.shape[1:-1] != (1, 1):
+    """Whether the features are larger than 1×1, or the row itself reduces images of its own size to 1×1."""
+    if isinstance(features, list) or features.shape[1:-1] != (1, 1):
         return True
-    return bool(family.backbone(keras.Input(row.input_shapes[0]), spec, name="").shape[1:-1] == (1, 1))
+    if sizes == row.input_shapes and spec == row.spec:
+        return True
+    own: KerasTensor = family.backbone(keras.Input(row.input_shapes[0]), row.spec, name="")
+    return bool(own.shape[1:-1] == (1, 1))
 
 
 def _check_reduction(shape: Shape, features: KerasTensor | list[KerasTensor], spec: Any, field: str) -> None:

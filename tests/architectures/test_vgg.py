@@ -248,3 +248,10 @@ class TestSmallImages:
 def test_depths_and_widths_of_one_length(depths, message):
     with pytest.raises(ValueError, match=message):
         small(depths=depths)
+
+
+def test_a_row_that_ends_in_one_position_may_do_so_with_other_heads_and_sizes():
+    small = {"widths": (4, 8, 8, 8, 8)}
+    for options in ({"input_shape": (28, 28, 1)}, {"dropout": 0.1}, {"input_shape": (16, 16, 3), "hidden": (4,)}):
+        model = architectures.create("vgg11_bn_cifar", **options, **small)
+        assert model.get_layer("stage5_pool").output.shape == (None, 1, 1, 8)
