@@ -12,6 +12,7 @@ from architectures.common.head import classify
 from architectures.common.stages import check_stages
 from kblocks import Style
 from kblocks.contracts import Stem
+from kblocks.graph.calls import sources
 from kblocks.naming import scope
 
 Widths = tuple[int, tuple[int, int], tuple[int, int], int]
@@ -115,7 +116,7 @@ def head(x: KerasTensor, spec: GoogLeNet, classes: int, pooling: str | None, /) 
     if len(spec.stages) < 2:
         raise ValueError(f"`auxiliary` must be False without a second stage; got {len(spec.stages)} stage(s)")
     # Their inputs are tensors within the graph.
-    graph = keras.Model(keras.utils.get_source_inputs(x), x)
+    graph = keras.Model(sources(x), x)
     outputs = [logits]
     for i, unit in enumerate((1, max(len(spec.stages[1]) - 1, 1)), 1):
         middle = graph.get_layer(f"stage2_unit{unit}_out").output

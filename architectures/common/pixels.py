@@ -8,6 +8,7 @@ from keras import KerasTensor
 
 import kblocks as kb
 from kblocks.contracts import Block
+from kblocks.graph.calls import sources
 
 
 def pyramid(x: KerasTensor, encoder: Block, strides: Sequence[int], *, name: str) -> list[KerasTensor]:
@@ -25,30 +26,13 @@ def pyramid(x: KerasTensor, encoder: Block, strides: Sequence[int], *, name: str
     Raises:
         ValueError: the encoder does not have a stride.
     """
-    sources = _sources(x)
+    inputs = sources(x)
     y = encoder(x, name=name)
     first: Any = 1
-    if not (len(sources) == 1 and sources[0] is x):
-        first = kb.graph.endpoints(keras.Model(sources, x))[-1].stride or 1
-    found = kb.graph.features(keras.Model(sources, y), strides=[first * stride for stride in strides])
+    if not (len(inputs) == 1 and inputs[0] is x):
+        first = kb.graph.endpoints(keras.Model(inputs, x))[-1].stride or 1
+    found = kb.graph.features(keras.Model(inputs, y), strides=[first * stride for stride in strides])
     return list(found.outputs)
-
-
-def _sources(x: KerasTensor) -> list[KerasTensor]:
-    """The inputs that a tensor depends on, each looked for once (`keras.utils.get_source_inputs` follows all paths)."""
-    found, pending, seen = [], [x], set()
-    while pending:
-        tensor = pending.pop()
-        operation, index, _ = tensor._keras_history
-        node = operation._inbound_nodes[index]
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.is_input:
-            found.append(tensor)
-        else:
-            pending += node.input_tensors
-    return found
 
 
 def classify_pixels(

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
-__all__ = ["Call", "calls", "check_graph", "is_graph", "producers", "run", "structure"]
+__all__ = ["Call", "calls", "check_graph", "is_graph", "producers", "run", "sources", "structure"]
 
 
 def __dir__() -> list[str]:
@@ -178,3 +178,29 @@ def _flat(model: keras.Model, given: Any) -> list[Any]:
 
 def _names(model: keras.Model) -> list[str]:
     return [x.name for x in model.inputs]
+
+
+def sources(x: KerasTensor) -> list[KerasTensor]:
+    """The inputs of the graph that a tensor is computed from.
+
+    Each tensor is visited once; `keras.utils.get_source_inputs` follows every path, of which residual networks have
+    exponentially many.
+
+    >>> a, b = keras.Input((2,), name="a"), keras.Input((2,), name="b")
+    >>> [x.name for x in sources(keras.layers.Add()([a, b]))]
+    ['a', 'b']
+    """
+    found: list[KerasTensor] = []
+    pending, seen = [x], set()
+    while pending:
+        tensor = pending.pop()
+        operation, index, _ = tensor._keras_history
+        node = operation._inbound_nodes[index]
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.is_input:
+            found.append(tensor)
+        else:
+            pending += reversed(node.input_tensors)
+    return found
