@@ -26,7 +26,9 @@ def read() -> Facts:
 
 def measure(arch: str, guess: int | None = None) -> dict[str, int | None]:
     """The same of one architecture, which is built for that at several sizes."""
-    return {"layers": len(create(arch).layers), "smallest": smallest(arch, guess)}
+    with keras.StatelessScope():  # in which no weights are drawn
+        layers = len(create(arch).layers)
+    return {"layers": layers, "smallest": smallest(arch, guess)}
 
 
 def smallest(arch: str, guess: int | None = None) -> int | None:
