@@ -61,8 +61,7 @@ def test_counts_in_closed_form(arch, depths, plan):
     assert int(re.search(r"\d+", arch)[0]) == 2 + len(depths) - 1 + sum(depths) * (1 if plain else 2)
 
 
-# Torchvision's documentation; pytorchcv 0.0.74 and kuangliu/pytorch-cifar, counted by building their networks; and the
-# paper's Table 2, in millions.
+# Torchvision's documentation; pytorchcv 0.0.74, counted by building its networks; and the paper's Table 2, in millions.
 PUBLISHED = {
     "densenet121": 7_978_856,
     "densenet161": 28_681_000,
@@ -74,9 +73,6 @@ PUBLISHED = {
     "densenet_bc100_12": 769_162,
     "densenet_bc190_40": 25_624_430,
     "densenet_bc250_24": 15_324_406,
-    "densenet121_12_cifar": 1_000_618,
-    "densenet121_cifar": 6_956_298,
-    "densenet161_cifar": 26_482_378,
 }
 TABLE_2 = {"densenet40_12": 1.0, "densenet100_12": 7.0, "densenet100_24": 27.2}
 TABLE_2 |= {"densenet_bc100_12": 0.8, "densenet_bc250_24": 15.3, "densenet_bc190_40": 25.6}
