@@ -41,9 +41,9 @@ def _smallest(names) -> set[str]:
 # tested by `make test-slow`.
 QUICK = {name for name in architectures.names() if architectures.variant(name).macs < 100e6} - LARGE
 LIGHT = set(TINY.values()) | _smallest(QUICK - set(TINY.values()))
-# And those for large images where that is quick: the smallest of each family, and of some one with other units.
-DAILY = (LIGHT | _smallest(LARGE) - {"inception_resnet_v1", "vgg11"}) | {
-    *("resnet50", "resnet50_v1_5", "resnet50_v2", "googlenet", "googlenet_bn", "mobilenet_v3_small"),
-    *("efficientnet_v2_b0", "vgg16"),
+# And some for large images, with stems, units and weights of several kinds.
+DAILY = LIGHT | {
+    *("resnet18", "resnet50", "resnet50_v2", "googlenet_bn", "mobilenet_025", "mobilenet_v3_small"),
+    *("efficientnet_b0", "densenet121", "vit_tiny_16"),
 }
 SLOW = set(architectures.names()) - DAILY
