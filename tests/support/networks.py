@@ -39,8 +39,8 @@ def _smallest(names) -> set[str]:
 
 # Tested daily: of each family the row for tests, and the smallest for small images where that is quick. The others are
 # tested by `make test-slow`.
-QUICK = {name for name in architectures.names() if architectures.variant(name).macs < 100e6} - LARGE
-LIGHT = set(TINY.values()) | _smallest(QUICK - set(TINY.values()))
+QUICK = {name for name in architectures.names() if architectures.variant(name).macs < 5e6} - LARGE
+LIGHT = {*TINY.values(), "resnet20"} | _smallest(QUICK - set(TINY.values()))
 # And some for large images, with stems, units and weights of several kinds.
 DAILY = LIGHT | {
     *("resnet18", "resnet50", "resnet50_v2", "googlenet_bn", "mobilenet_025", "mobilenet_v3_small"),
