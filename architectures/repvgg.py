@@ -244,9 +244,9 @@ def _are_of_one_tensor(terms: list[Call], made_by: Mapping[int, Call]) -> bool:
 def _merged(terms: list[Call]) -> list[np.ndarray]:
     """The kernel and the bias of the sum."""
     wide, *others = (term.operation for term in terms)
-    kernel, bias = (np.asarray(keras.ops.convert_to_numpy(weight), "float64") for weight in wide.weights)
+    kernel, bias = (array.astype("float64") for array in wide.get_weights())
     for layer in others:
-        values = {w.name: np.asarray(keras.ops.convert_to_numpy(w), "float64") for w in layer.weights}
+        values = {w.name: a.astype("float64") for w, a in zip(layer.weights, layer.get_weights(), strict=True)}
         if isinstance(layer, layers.Conv2D):
             kernel[1, 1] += values["kernel"][0, 0]
             bias = bias + values.get("bias", 0.0)

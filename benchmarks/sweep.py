@@ -1,7 +1,7 @@
 """Trains many networks alike, each in a process of its own.
 
-    python -m benchmarks.sweep --archs="resnet*" --dataset=cifar10 --steps=200 --out=runs.jsonl
-    python -m benchmarks.sweep --archs="*,!*1001*" --max_macs=300e6 --dataset=cifar10 --steps=200 --out=runs.jsonl
+    python -m benchmarks.sweep --archs="resnet*" --dataset=cifar10 --train_steps=200 --out=runs.jsonl
+    python -m benchmarks.sweep --archs="*,!*1001*" --max_macs=300e6 --dataset=cifar10 --train_steps=200 --out=runs.jsonl
 
 Of the networks that match, those are trained whose own input has the shape of the data set's images, those of few
 multiply-adds first. `--out` gets the record of each run when it ends; started again with the same flags, the command

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)
 flags.DEFINE_integer("epochs", 1, "Passes over the training images.", lower_bound=1)
-flags.DEFINE_integer("steps", None, "Number of steps, in place of --epochs.", lower_bound=1)
+flags.DEFINE_integer("train_steps", None, "Number of steps, in place of --epochs.", lower_bound=1)
 flags.DEFINE_string("save", None, "A .keras file for the trained network, which takes images of 0 to 255.")
 
 
 def main() -> None:
     """Trains, scores, prints a table, writes the record and the network."""
     start = time.perf_counter()
-    if FLAGS.steps is not None and FLAGS["epochs"].present:
-        raise UsageError("--steps and --epochs are two lengths of one run: pass one of them")
+    if FLAGS.train_steps is not None and FLAGS["epochs"].present:
+        raise UsageError("--train_steps and --epochs are two lengths of one run: pass one of them")
     settings = options.read(batch_size=options.batch_size(FLAGS.batch_size))
     path = FLAGS.save and os.path.expanduser(FLAGS.save)
     if path is not None:
@@ -46,10 +46,10 @@ def main() -> None:
     from benchmarks.cli import job as jobs
     from benchmarks.measure import training
 
-    length = {"epochs": FLAGS.epochs} if FLAGS.steps is None else {"steps": FLAGS.steps}
+    length = {"epochs": FLAGS.epochs} if FLAGS.train_steps is None else {"steps": FLAGS.train_steps}
     job = jobs.create(settings, arch="lenet", dataset="mnist", **length)
     per_epoch = job.engine.steps_per_epoch
-    steps = FLAGS.steps or FLAGS.epochs * per_epoch
+    steps = FLAGS.train_steps or FLAGS.epochs * per_epoch
     console.say(
         f"{job.network} on {job.dataset}: {job.profile.trainable_params:,} trainable parameters, "
         f"{job.task.count:,} training examples, batches of {job.batch_size}"
@@ -60,7 +60,7 @@ def main() -> None:
     record = {
         **job.record("train"),
         "status": "ok",
-        "epochs": FLAGS.epochs if FLAGS.steps is None else steps / per_epoch,
+        "epochs": FLAGS.epochs if FLAGS.train_steps is None else steps / per_epoch,
         "steps": steps,
         "images_per_second": steps * job.batch_size / trained.seconds,
         "train_seconds": trained.seconds,

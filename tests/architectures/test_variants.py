@@ -72,6 +72,8 @@ class TestRow:
         pools = [layer.input for layer in model.layers if layer.name == "pool" and len(layer.input.shape) == 4]
         if not pools:
             pytest.skip("no pooling at the end")
+        if architectures.family(model.name) == "shufflenet_v2":
+            pytest.skip("each unit ends in a shuffle, a reshape behind which no stride is known")
         side = architectures.variant(model.name).input_shape[0]
         last = side / pools[0].shape[1]
         if architectures.family(model.name) == "convmixer":

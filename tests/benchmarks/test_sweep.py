@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.process import start
 
-SWEEP = ("-m", "benchmarks.sweep", "--dataset=mnist", "--data=generated", "--batch_size=64", "--steps=3")
+SWEEP = ("-m", "benchmarks.sweep", "--dataset=mnist", "--data=generated", "--batch_size=64", "--train_steps=3")
 
 
 def swept(*flags):
@@ -42,7 +42,7 @@ def test_each_network_has_a_record_and_is_trained_once(tmp_path):
         ((), "--out must be given"),
         (("--out={out}", "--arch=lenet"), "--arch is for one network: python -m benchmarks.train takes it"),
         (("--out={out}", "--archs=zzz*"), "--archs must match a network for images of 28×28×1; got zzz*"),
-        (("--out={out}", "--epochs=2"), "--steps and --epochs are two lengths of one run: pass one of them"),
+        (("--out={out}", "--epochs=2"), "--train_steps and --epochs are two lengths of one run: pass one of them"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_runs(flags, message, tmp_path):

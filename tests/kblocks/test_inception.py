@@ -395,7 +395,12 @@ def test_wrong_widths_are_refused(block, argument, count):
     x = keras.Input((9, 9, 8))
     block = partial(inception.naive, b1=2, b3=2, b5=2) if block is inception.naive else block
     block = partial(block, filters=8) if "block" in getattr(block, "func", block).__name__ else block
-    forms = {2: r"a pair of widths \(reduction, out\)", 3: r"three widths \(reduction, middle, out\)"}
+    forms = {
+        2: r"a pair of widths \(reduction, out\)",
+        3: r"three widths \(reduction, middle, out\)",
+        4: r"four widths \(reduction, two middle, out\)",
+        5: r"five widths \(reduction, three middle, out\)",
+    }
     if count > 1:
         for value in (8, (8,) * (count - 1), (8,) * (count + 1), "a" * count):
             with pytest.raises(ValueError, match=rf"`{argument}` must be {forms[count]}; got "):
