@@ -1,6 +1,6 @@
 """What only building a network tells: its number of layers and the smallest square image that it takes.
 
-`facts.json` holds both for every row, so that tables need not build them.
+`facts.json` holds both, so that tables need not build them; a row that is not there yet has empty cells.
 """
 
 import json

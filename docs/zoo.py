@@ -43,7 +43,7 @@ def line(row: dict, accuracy: str) -> str:
     cells = (
         f"`{row['name']}`",
         ", ".join("×".join(map(str, shape)) for shape in row["input_shapes"]),
-        *(f"{row[key]:,}" for key in ("params", "macs", "layers")),
+        *("" if row[key] is None else f"{row[key]:,}" for key in ("params", "macs", "layers")),
         "" if row["smallest"] is None else f"{row['smallest']}×{row['smallest']}",
         ", ".join(f"{data} {error:g}" for data, error in row["errors"].items()),
         accuracy,
