@@ -28,6 +28,8 @@ KEYS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "error": lambda row: (not row["errors"], next(iter(row["errors"].values()), 0.0)),
 }
 
+USAGE = "python -m architectures [PATTERN] [--input_shape=HEIGHT,WIDTH,CHANNELS] [--sort=KEY] [--json]"
+
 
 class Parser(argparse.ArgumentParser):
     """Says in one line what it does not understand."""
@@ -38,12 +40,14 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str]) -> int:
     """Prints the table; returns 1 if nothing matches."""
-    parser = Parser("python -m architectures", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = Parser(usage=USAGE, description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="a shell pattern of names")
     parser.add_argument(
         "--input_shape", type=_shape, metavar="HEIGHT,WIDTH,CHANNELS", help="only networks for images of this shape"
     )
-    parser.add_argument("--sort", choices=KEYS, help="in rising order; by default family by family")
+    parser.add_argument(
+        "--sort", choices=KEYS, metavar="KEY", help=f"{', '.join(KEYS)}, in rising order; by default family by family"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON list in place of a table")
     given = parser.parse_args(arguments)
     rows = [describe(name) for name in names(given.pattern)]

@@ -523,7 +523,8 @@ class TestTable:
         params = [row["params"] for row in rows]
         assert params == sorted(params)
         (row,) = [row for row in rows if row["name"] == "resnet20"]
-        assert (row["family"], row["classes"], row["macs"], row["layers"]) == ("resnet", 10, 40_551_040, 73)
+        assert (row["family"], row["classes"], row["macs"]) == ("resnet", 10, 40_551_040)
+        assert row["layers"] == len(architectures.create("resnet20").layers)
 
     @pytest.mark.parametrize("key", KEYS)
     def test_what_has_no_value_is_last(self, key, capsys):
@@ -547,7 +548,7 @@ class TestTable:
             (["lenet", "resnet20"], "unrecognized arguments: resnet20"),
             (["--hlep"], "unrecognized arguments: --hlep"),
             (["--sort=size"], "invalid choice: 'size'"),
-            (["--input_shape=32,32"], "--input_shape must be that of a network, one of 8, 16,16,3"),
+            (["--input_shape=32,32"], "--input_shape must be that of a network, one of "),
             (["--input_shape=big"], "it must be positive integers, as 32,32,3; got 'big'"),
         ],
     )
@@ -558,6 +559,7 @@ class TestTable:
         captured = capsys.readouterr()
         assert captured.out == ""
         assert message in captured.err
+        assert len(captured.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("arch", daily(facts.read(), set(TINY.values()) | {"resnet20"}))
