@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import architectures
-from tests.support.exports import FORMATS, difference, outputs
+from tests.support.exports import FORMATS, difference, outputs, refusal
 from tests.support.networks import TINY
 from tests.support.weights import randomise
 
@@ -23,12 +23,19 @@ def main() -> None:
         x = [rng.normal(size=(2, *each.shape[1:])).astype("float32") for each in model.inputs]
         expected = outputs(model, x)
         cells = []
-        for export in FORMATS.values():
+        for form, export in FORMATS.items():
+            if (reason := refusal(model, form)) is not None:
+                cells.append(f"not {reason}")
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 cells.append(f"{difference(expected, export(model, x, folder)):.0e}")
         rows.append(f"| {family} | `{arch}` | {' | '.join(cells)} |")
+        write("\n".join(rows))
+
+
+def write(table: str) -> None:
+    """Puts the table into the page."""
     text = PAGE.read_text(encoding="utf-8")
-    table = "\n".join(rows)
     text = re.sub(r"(<!-- table -->\n).*?(<!-- end of table -->)", rf"\g<1>\n{table}\n\n\g<2>", text, flags=re.S)
     PAGE.write_text(text, encoding="utf-8")
 

@@ -52,3 +52,10 @@ def outputs(model, inputs):
     """What Keras computes, as a list."""
     y = model.predict_on_batch(inputs if len(inputs) > 1 else inputs[0])
     return [np.asarray(each) for each in keras.tree.flatten(y)]
+
+
+def refusal(model, form):
+    """Why a format does not take a model; `None` if it does."""
+    functions = [getattr(layer, "activation", None) for layer in model._flatten_layers()]
+    exact = [f for f in functions if f is keras.activations.gelu]
+    return "the exact GELU" if form == "ONNX" and exact else None
