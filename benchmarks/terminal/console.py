@@ -69,7 +69,7 @@ def grid(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     """Prints a table with headings; all columns but the first are numbers."""
     made = Table(title=title, title_justify="left")
     for i, heading in enumerate(headings):
-        made.add_column(heading, justify="right" if i else "left", overflow="fold")
+        made.add_column(heading, justify="right" if i else "left", overflow="fold", no_wrap=not i)
     for row in rows:
         made.add_row(*row)
     console.print(made)
