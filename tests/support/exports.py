@@ -56,6 +56,9 @@ def outputs(model, inputs):
 
 def refusal(model, form):
     """Why a format does not take a model; `None` if it does."""
-    functions = [getattr(layer, "activation", None) for layer in model._flatten_layers()]
-    exact = [f for f in functions if f is keras.activations.gelu]
-    return "the exact GELU" if form == "ONNX" and exact else None
+    layers = list(model._flatten_layers())
+    if form == "ONNX" and any(getattr(layer, "activation", None) is keras.activations.gelu for layer in layers):
+        return "the exact GELU"
+    if form == "ONNX" and any(getattr(layer, "groups", 1) > 1 for layer in layers):
+        return "grouped convolutions"
+    return None
