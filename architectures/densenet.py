@@ -30,7 +30,7 @@ class DenseNet:
         stem: the layers before the first stage.
         stem_filters: output channels of the stem.
         expansion: width of the layers' 1×1 convolutions, as a multiple of `growth`; `None` for no such convolutions.
-        compression: output channels of a transition, as a share of its input channels.
+        compression: output channels of a transition, as a fraction of its input channels.
         dropout: dropout rate after each convolution but the stem's.
         style: style of all layers.
     """

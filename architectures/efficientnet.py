@@ -123,7 +123,7 @@ class EfficientNet:
         stem_filters: output channels of the stem.
         head_filters: output channels of the last convolution.
         alpha: width multiplier; the products are rounded to multiples of 8.
-        least_share: lower bound of the rounded widths, as a share of the products.
+        least_share: lower bound of the rounded widths, as a fraction of the products.
         depth: depth multiplier; the products are rounded up.
         output_stride: total stride of the network; further strides are replaced by dilations; `None` to replace none.
         drop_path: stochastic-depth rate of the last unit; the rates rise linearly from 0 at the first.

@@ -26,7 +26,7 @@ class RegNet:
         depths: number of units of each stage.
         widths: output channels of each stage.
         group_width: channels of each group of the 3×3 convolutions, at most the stage's width.
-        attention_ratio: width of the squeeze-and-excitation, as a share of the unit's input channels; 0 for none.
+        attention_ratio: width of the squeeze-and-excitation, as a fraction of the unit's input channels; 0 for none.
         strides: stride of each stage's first unit.
         stem: the layers before the first stage.
         stem_filters: output channels of the stem.

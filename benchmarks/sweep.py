@@ -45,7 +45,7 @@ def main() -> None:
     if dataset == "synthetic":
         raise UsageError("--dataset=synthetic has nothing to learn")
     start_keras()
-    shared = given()
+    shared = options.given(sys.modules[__name__], OWN)
     names = chosen(dataset)
     done, failed = finished(settings.out, shared), []
     with console.progress("networks", len(names)) as advance:
@@ -91,13 +91,6 @@ def chosen(dataset: str) -> list[str]:
     return sorted(found, key=lambda name: architectures.variant(name).macs)
 
 
-def given() -> list[str]:
-    """The flags of this command line that the runs share."""
-    keys = {flag.name for flag in FLAGS.get_key_flags_for_module(sys.modules[__name__])}
-    found = [FLAGS[key] for key in sorted(keys.difference(OWN)) if FLAGS[key].present]
-    return [text for flag in found for text in flag.serialize().splitlines()]
-
-
 def finished(path: str, shared: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The records of runs with these flags, by architecture."""
     try:
@@ -119,13 +112,10 @@ def run(name: str, shared: Sequence[str], out: str) -> str | None:
     pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with parent.child(command, **pipes) as process:
         try:
-            _, complaint = process.communicate(timeout=FLAGS.timeout)
+            _, errors = process.communicate(timeout=FLAGS.timeout)
         except subprocess.TimeoutExpired:
             return f"it took more than {FLAGS.timeout:g} s"
-    if process.returncode == 0:
-        return None
-    lines: list[str] = complaint.strip().splitlines() or [f"it ended with status {process.returncode}"]
-    return lines[-1].removeprefix("error: ")
+    return parent.complaint(process, errors) if process.returncode else None
 
 
 def line(record: dict[str, Any]) -> tuple[str, ...]:

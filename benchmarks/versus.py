@@ -110,19 +110,12 @@ def read() -> tuple[peers.Peer, options.Options]:
 
 def sides(peer: peers.Peer, settings: options.Options) -> tuple[Side, Side]:
     """Our side and the peer's."""
-    shared = given(OWN)
+    shared = options.given(sys.modules[__name__], OWN)
     if not peer.augments and settings.dataset != "synthetic":
         shared.append("--noaugment")
     ours = Side("ours", shared, os.environ)
     backend = {} if peer.backend is None else {"KERAS_BACKEND": peer.backend}
     return ours, Side("peer", [*shared, *peer.flags], {**ours.environment, **backend})
-
-
-def given(without: Sequence[str]) -> list[str]:
-    """The flags of this command line except some, to be passed on."""
-    keys = {flag.name for flag in FLAGS.get_key_flags_for_module(sys.modules[__name__])}
-    found = [FLAGS[key] for key in sorted(keys.difference(without)) if FLAGS[key].present]
-    return [line for flag in found for line in flag.serialize().splitlines()]
 
 
 def run(side: Side, flags: Sequence[str], path: Path) -> dict[str, Any]:
@@ -135,10 +128,9 @@ def run(side: Side, flags: Sequence[str], path: Path) -> dict[str, Any]:
     command = ["benchmarks.throughput", *side.arguments, *flags]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with parent.child([sys.executable, "-m", *command, f"--out={path}"], side.environment, **pipes) as process:
-        _, complaint = process.communicate()
+        _, errors = process.communicate()
     if process.returncode:
-        lines = complaint.strip().splitlines() or [f"it ended with status {process.returncode}"]
-        raise UsageError(f"{' '.join(command)}: {lines[-1].removeprefix('error: ')}")
+        raise UsageError(f"{' '.join(command)}: {parent.complaint(process, errors)}")
     ((record,),) = records.gather([str(path)])
     record["environment"]["command"].remove(f"--out={path}")
     record["environment"]["parent_command"] = [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -1,13 +1,13 @@
 """Makes the table of docs/export.md: `python -m docs.export` from the checkout, with tf2onnx, onnxruntime and
 ai-edge-litert installed."""
 
-import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 import architectures
+from docs.page import fill
 from tests.support.exports import FORMATS, difference, outputs, refusal
 from tests.support.networks import TINY
 from tests.support.weights import randomise
@@ -30,14 +30,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 cells.append(f"{difference(expected, export(model, x, folder)):.0e}")
         rows.append(f"| {family} | `{arch}` | {' | '.join(cells)} |")
-        write("\n".join(rows))
-
-
-def write(table: str) -> None:
-    """Puts the table into the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    text = re.sub(r"(<!-- table -->\n).*?(<!-- end of table -->)", rf"\g<1>\n{table}\n\n\g<2>", text, flags=re.S)
-    PAGE.write_text(text, encoding="utf-8")
+        fill(PAGE, {"table": "\n".join(rows)})
 
 
 if __name__ == "__main__":

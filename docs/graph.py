@@ -1,6 +1,5 @@
 """Makes the tables and pictures of docs/graph.md: `python -m docs.graph` from the checkout, with Graphviz installed."""
 
-import re
 from pathlib import Path
 
 import keras
@@ -10,6 +9,7 @@ import numpy as np
 import architectures
 import kblocks as kb
 from benchmarks.data import glyphs
+from docs.page import fill
 
 PAGE = Path(__file__).with_suffix(".md")
 PICTURES = Path(__file__).with_suffix("")
@@ -25,10 +25,7 @@ def main() -> None:
         "fold": fold(),
         "surgery": surgery(net),
     }
-    text = PAGE.read_text(encoding="utf-8")
-    for name, table in tables.items():
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", rf"\g<1>\n{table}\n\n\g<2>", text, flags=re.S)
-    PAGE.write_text(text, encoding="utf-8")
+    fill(PAGE, tables)
     kb.graph.draw(net, PICTURES / "resnet20.svg", level="stages", direction="LR")
     kb.graph.draw(architectures.create("siamese_resnet20"), PICTURES / "siamese.svg")
     kb.graph.draw(architectures.create("googlenet_tiny"), PICTURES / "googlenet.svg", level="layers")

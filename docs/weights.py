@@ -1,9 +1,9 @@
 """Makes the table of docs/weights.md: `python -m docs.weights` from the checkout."""
 
-import re
 from pathlib import Path
 
 from architectures.registry import FAMILIES
+from docs.page import fill
 
 PAGE = Path(__file__).with_suffix(".md")
 
@@ -14,10 +14,7 @@ def main() -> None:
         theirs = [f"`{name}`" for name, row in family.variants.items() if row.keras is not None]
         if theirs or family.torch_names is not None:
             rows.append(f"| {family.name} | {', '.join(theirs)} | {'yes' if family.torch_names else ''} |")
-    table = "\n".join(rows)
-    text = PAGE.read_text(encoding="utf-8")
-    text = re.sub(r"(<!-- table -->\n).*?(<!-- end of table -->)", rf"\g<1>\n{table}\n\n\g<2>", text, flags=re.S)
-    PAGE.write_text(text, encoding="utf-8")
+    fill(PAGE, {"table": "\n".join(rows)})
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def squeeze_excite(
     """`x · gate(W2 act(W1 mean(x) + b1) + b2)`, with the mean over all positions and one factor per channel.
 
     Args:
-        ratio: output channels of `W1`, as a share of the input channels.
+        ratio: output channels of `W1`, as a fraction of the input channels.
         divisor: they are rounded to a multiple of it, see `kblocks.rounding.make_divisible`.
         activation: activation after `W1`; `None` for the style's.
         gate: activation after `W2`, such as `sigmoid` and `hard_sigmoid`.
@@ -139,7 +139,7 @@ def cbam(
     f(max(x)))` over the positions of each channel, with `f(v) = W2 act(W1 v + b1) + b2`.
 
     Args:
-        ratio: output channels of `W1`, as a share of the input channels.
+        ratio: output channels of `W1`, as a fraction of the input channels.
         kernel_size: height and width of `W`.
         gate: activation of both factors, such as `sigmoid`.
 
@@ -204,8 +204,8 @@ def gather_excite(
         extent: the factors' distance in pixels, 2, 4, 8, …; `None` for one factor for the whole image.
         depthwise: whether `gather` is a depthwise convolution of the size of the image or one of 3×3 and stride 2 for
             each factor of 2 in `extent`, instead of a mean (of windows of `2 · extent − 1` pixels).
-        ratio: output channels of `W1` in `f(v) = W2 act(W1 v + b1) + b2`, as a share of the input channels; `None` for
-            `f(v) = v`.
+        ratio: output channels of `W1` in `f(v) = W2 act(W1 v + b1) + b2`, as a fraction of the input channels; `None`
+            for `f(v) = v`.
         gate: activation of the factors, such as `sigmoid`.
         style: its normalisation follows each depthwise convolution, and its activation all of them but the last.
 

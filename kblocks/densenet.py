@@ -113,7 +113,7 @@ def transition(
 
     Args:
         x: `(batch, height, width, channels)`, at least 2×2.
-        compression: output channels as a share of the input channels.
+        compression: output channels as a fraction of the input channels.
         dropout: dropout rate after the convolution.
 
     Returns:

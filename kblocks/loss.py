@@ -292,7 +292,7 @@ def label_smoothed_crossentropy(*, rate: float = 0.1) -> Loss:
     """`−Σ ((1 − rate) y + rate / classes) log p`.
 
     Args:
-        rate: share of the probability that is spread over all classes.
+        rate: fraction of the probability that is spread over all classes.
 
     Returns:
         A loss of labels and logits; both, and its values, as for `focal`. (`keras.losses.CategoricalCrossentropy` has

@@ -157,7 +157,7 @@ def mbconv(
         kernel_size: size of the depthwise kernel.
         dilation: dilation rate, see `inverted_residual`.
         expansion: width of the depthwise convolution, as a multiple of the input channels.
-        ratio: width of the squeeze-and-excite, as a share of the input channels.
+        ratio: width of the squeeze-and-excite, as a fraction of the input channels.
         drop_path: stochastic-depth (drop-path) rate.
 
     Returns:
@@ -262,7 +262,7 @@ def shuffle_v1(
         filters: output channels; where the shape changes, more than those of `x`.
         stride: stride of the depthwise convolution and of the pooling.
         groups: number of groups of the 1×1 convolutions and of the shuffle.
-        ratio: width of the depthwise convolution, as a share of `filters`.
+        ratio: width of the depthwise convolution, as a fraction of `filters`.
         group_first: whether the first convolution is grouped, which that of few input channels is not.
         drop_path: stochastic-depth (drop-path) rate.
 
@@ -365,7 +365,7 @@ def ghost_module(
     style: Style = RELU_BN,
     name: str | None = None,
 ) -> KerasTensor:
-    """`[y, act(norm(W_c ∗ y_c))]` with `y = act(norm(conv(x)))`, of a share of the output channels.
+    """`[y, act(norm(W_c ∗ y_c))]` with `y = act(norm(conv(x)))`, of a fraction of the output channels.
 
     Args:
         filters: output channels.

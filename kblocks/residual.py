@@ -326,7 +326,7 @@ def bottleneck(
     """`act(shortcut(x) + norm(conv1×1(act(norm(conv3×3(act(norm(conv1×1(x)))))))))`.
 
     Args:
-        ratio: width of the 3×3 convolution, as a share of `filters`.
+        ratio: width of the 3×3 convolution, as a fraction of `filters`.
         stride_first: whether the first 1×1 convolution has the stride, as in the paper, instead of the 3×3.
         attend_inside: whether `attention` is applied to the output of the 3×3 convolution, as in RegNet, instead of the
             residual.
@@ -424,7 +424,7 @@ def preact_bottleneck(
     """`x + conv1×1(act(norm(conv3×3(act(norm(conv1×1(a)))))))` with `a = act(norm(x))`; shortcuts as in `preact_basic`.
 
     Args:
-        ratio: width of the 3×3 convolution, as a share of `filters`.
+        ratio: width of the 3×3 convolution, as a fraction of `filters`.
         use_bias: whether the last convolution adds a bias; `None` adds one if the style has no normalisation.
 
     Raises:
@@ -500,7 +500,7 @@ def pyramid_bottleneck(
     A normalisation and an activation follow the last of such units.
 
     Args:
-        ratio: width of the 3×3 convolution, as a share of `filters`.
+        ratio: width of the 3×3 convolution, as a fraction of `filters`.
 
     Raises:
         ValueError: `ratio · filters` is not a whole number, or `filters` is below the channels of `x`, with a shortcut

@@ -18,7 +18,7 @@ def make_divisible(
         width: number of channels.
         factor: what to multiply it by.
         divisor: the result is a multiple of it, and at least it.
-        least_share: lower bound of the result, as a share of `factor · width`.
+        least_share: lower bound of the result, as a fraction of `factor · width`.
         argument: the caller's name for `factor`, for the errors.
 
     Returns:

@@ -32,7 +32,7 @@ def fire(
     Args:
         filters: number of output channels, even; each of the two convolutions has half of it.
         stride: stride of the two convolutions.
-        ratio: output channels of the first convolution, as a share of `filters`.
+        ratio: output channels of the first convolution, as a fraction of `filters`.
         bypass: whether to add `x` where the shape does not change.
         drop_path: stochastic-depth (drop-path) rate of what is added to `x`.
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from absl import flags
@@ -137,6 +138,13 @@ def read(*, batch_size: int | None, mode: str = "training", peer: str | None = N
     if options.out:
         records.check_writable(options.out)
     return options
+
+
+def given(module: ModuleType, without: Iterable[str]) -> list[str]:
+    """The flags on the command line of a command's module except some, to be passed on to another process."""
+    keys = {flag.name for flag in FLAGS.get_key_flags_for_module(module)}
+    found = [FLAGS[key] for key in sorted(keys.difference(without)) if FLAGS[key].present]
+    return [line for flag in found for line in flag.serialize().splitlines()]
 
 
 def _check(options: Options) -> None:

@@ -44,6 +44,12 @@ def child(
         yield process
 
 
+def complaint(process: subprocess.Popen[Any], errors: str) -> str:
+    """The last line that a failed process wrote to standard error, or how it ended if it wrote none."""
+    lines = errors.strip().splitlines() or [f"it ended with status {process.returncode}"]
+    return lines[-1].removeprefix("error: ")
+
+
 @contextlib.contextmanager
 def _signals_deferred() -> Iterator[None]:
     """Defers SIGINT and SIGTERM to the end of the block: an exception inside `Popen` would leave a child running."""

@@ -43,7 +43,7 @@ FORMATS = {"SavedModel": saved_model, "ONNX": onnx, "LiteRT": litert}
 
 
 def difference(expected, found):
-    """The largest difference of the outputs, as a share of the largest expected value."""
+    """The largest difference of the outputs, as a fraction of the largest expected value."""
     assert len(found) == len(expected)
     return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(found, expected, strict=True))
 
